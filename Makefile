@@ -1,0 +1,56 @@
+# Each target sets itself up: the first one that needs the virtual environment makes it.
+#   make check     everything that has to be green      make demo      the main job, in this terminal
+#   make fmt       mend what a tool can mend            make lab       the tutorial in JupyterLab
+# PYTHON is what makes the environment, VENV is where.
+
+PYTHON ?= python3
+VENV ?= .venv
+RUN := $(VENV)/bin/python -m
+
+.DELETE_ON_ERROR:
+.PHONY: check format lint types notebooks test fmt execute demo lab package clean
+
+# The tests come last, so that the last line of a good run is theirs.
+check: format lint types notebooks test
+
+format: $(VENV)/bin/mpreg-lab
+	$(RUN) ruff format --check .
+
+lint: $(VENV)/bin/mpreg-lab
+	$(RUN) ruff check .
+
+types: $(VENV)/bin/mpreg-lab
+	$(RUN) mypy
+
+notebooks: $(VENV)/bin/mpreg-lab
+	$(VENV)/bin/python scripts/notebooks.py --check
+	$(RUN) pytest --nbval --nbval-sanitize-with notebooks/nbval_sanitize.cfg -q notebooks
+
+test: $(VENV)/bin/mpreg-lab
+	$(RUN) pytest
+
+fmt: $(VENV)/bin/mpreg-lab
+	$(RUN) ruff format .
+	$(RUN) ruff check --fix .
+	$(VENV)/bin/python scripts/notebooks.py --write
+
+# Runs the notebooks and stores their outputs.
+execute: $(VENV)/bin/mpreg-lab
+	$(VENV)/bin/python scripts/notebooks.py --execute
+
+demo: $(VENV)/bin/mpreg-lab
+	$(VENV)/bin/mpreg-lab demo
+
+lab: $(VENV)/bin/mpreg-lab
+	$(VENV)/bin/mpreg-lab lab
+
+package: $(VENV)/bin/mpreg-lab
+	$(RUN) build --outdir dist
+
+clean:
+	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(VENV)/bin/mpreg-lab: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --editable ".[dev]"
+	touch $@

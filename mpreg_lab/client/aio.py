@@ -1,0 +1,277 @@
+"""AsyncClient: the verbs of a cluster, awaitable."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import weakref
+from concurrent.futures import Future
+from typing import Any, Self
+
+import msgspec
+
+from mpreg_lab.errors import (
+    ConnectionLostError,
+    ConnectError,
+    MpregError,
+    ProtocolError,
+    UnserialisableArgumentError,
+)
+from mpreg_lab.protocol.messages import (
+    Cancel,
+    Describe,
+    Described,
+    Fetch,
+    Fetched,
+    Forget,
+    Member,
+    Message,
+    RunDone,
+    RunUpdate,
+    Submit,
+)
+from mpreg_lab.protocol.payload import CannotTravelError, Payload, check_serialisable
+from mpreg_lab.transport.base import Connection
+from mpreg_lab.transport.peer import Peer
+from mpreg_lab.transport.registry import transport_for
+from mpreg_lab.types import FunctionName, RunId, StepName
+from mpreg_lab.workflow.model import Ref, Step, Workflow
+from mpreg_lab.workflow.plan import Plan, validate
+
+from .run import Run
+
+__all__ = ["AsyncClient"]
+
+_PLAIN = frozenset((int, float, str, bool, type(None), Ref))
+
+
+class AsyncClient:
+    """Speaks to one node of a cluster, which speaks for all.
+
+    Args:
+        url: Where the node listens: `ws://host:port`.
+        token: What the cluster asks for at the door.
+
+    Use it on one loop, as `async with AsyncClient(url, token=...) as client:`.
+    """
+
+    def __init__(self, url: str, *, token: str | None = None) -> None:
+        self.url = url
+        self._token = token
+        self._peer: Peer | None = None
+        # A run that nobody holds any more is forgotten on the nodes too: hence weak.
+        self._runs: weakref.WeakValueDictionary[RunId, Run] = weakref.WeakValueDictionary()
+        self._waiting: dict[RunId, Run] = {}  # runs under way are held: their end must be heard
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @classmethod
+    def over(cls, connection: Connection, url: str = "") -> AsyncClient:
+        """A client that uses this connection. Call it on the connection's loop."""
+        client = cls(url)
+        client._attach(connection)
+        return client
+
+    async def connect(self) -> Self:
+        """Connect, unless that was done; every verb does it by itself.
+
+        Raises:
+            ConnectError: If nobody answers, or the token is wrong.
+        """
+        if self._peer is None or self._peer.closed:
+            if not self.url:
+                raise ConnectionLostError("the connection was closed")
+            self._attach(await transport_for(self.url).connect(self.url, token=self._token))
+        return self
+
+    async def run(self, workflow: Workflow, *, timeout: float | None = None, check: bool = True) -> Run:
+        """Run a workflow and wait for its end.
+
+        Args:
+            timeout: Seconds; then the run is cancelled.
+            check: Whether to raise what went wrong; if not, look at `run.exception`.
+
+        Raises:
+            WorkflowError: If it cannot run as it is written; nothing was sent.
+            RoutingError: If no node can run one of its steps; nothing ran.
+            Exception: With `check`, what a step raised; of several, a RunFailedError.
+        """
+        run = await self.submit(workflow, timeout=timeout)
+        await run.ended()
+        return run.wait() if check else run
+
+    async def submit(self, workflow: Workflow, *, timeout: float | None = None) -> Run:
+        """Start a workflow and give back its run at once.
+
+        Raises:
+            WorkflowError: If it cannot run as it is written; nothing was sent.
+        """
+        plan = validate(workflow)
+        check_arguments(workflow)
+        await self.connect()
+        return self.start(plan, timeout=timeout)
+
+    async def call(self, function: str, /, *args: Any, **kwargs: Any) -> Any:
+        """Call one function on whichever node has it, and give back what it returns.
+
+        Raises:
+            RoutingError: If no node has it.
+            Exception: What it raised.
+        """
+        name = StepName(function)
+        run = await self.run(Workflow((Step(name, FunctionName(function), args, kwargs),)))
+        return run.results[name]
+
+    async def members(self) -> tuple[Member, ...]:
+        """The nodes of the cluster, with their resources and functions."""
+        await self.connect()
+        assert self._peer is not None
+        reply = await self._peer.request(Describe(_unique()))
+        if not isinstance(reply, Described):
+            raise ProtocolError(f"asked who is in the cluster, got {type(reply).__name__}")
+        return reply.members
+
+    async def close(self) -> None:
+        """End the connection; runs under way are cancelled by the node. May be called twice."""
+        peer, self._peer = self._peer, None
+        if peer is not None:
+            await peer.close()
+
+    async def __aenter__(self) -> Self:
+        return await self.connect()
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    # --- for the blocking client and the notebook ---
+
+    def start(self, plan: Plan, *, timeout: float | None = None) -> Run:
+        """Submit a checked workflow over the open connection. On the client's loop."""
+        assert self._peer is not None and self._loop is not None
+        run = Run(RunId(_unique()), plan, _Owner(self, self._loop))
+        self._runs[run.id] = self._waiting[run.id] = run
+        weakref.finalize(run, _forget, weakref.ref(self), self._loop, run.id).atexit = False
+        steps = plan.workflow.steps
+        workflow = plan.workflow
+        if not self._peer.connection.carries_objects:
+            bare = tuple(msgspec.structs.replace(step, args=(), kwargs={}) for step in steps)
+            workflow = msgspec.structs.replace(workflow, steps=bare)
+        submit = Submit(
+            run.id,
+            workflow,
+            plan.needs,
+            tuple(Payload.of((step.args, step.kwargs)) for step in steps),
+            tuple((len(step.args), tuple(step.kwargs)) for step in steps),
+            timeout,
+        )
+        try:
+            self._peer.post(submit)
+        except MpregError:
+            self._waiting.pop(run.id, None)
+            raise
+        if self._peer.closed:
+            self._lost(run)
+        return run
+
+    # --- messages ---
+
+    def _attach(self, connection: Connection) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._peer = Peer(connection, self._on_message, on_close=self._on_close)
+
+    def _on_message(self, _: Peer, message: Message) -> None:
+        if isinstance(message, RunUpdate):
+            run = self._runs.get(message.u)
+            if run is not None:
+                run.apply(message.events)
+        elif isinstance(message, RunDone):
+            self._waiting.pop(message.u, None)
+            run = self._runs.get(message.u)
+            if run is not None:
+                run.finish(message)
+
+    def _on_close(self, _: Peer) -> None:
+        for run in list(self._waiting.values()):
+            self._lost(run)
+
+    def _lost(self, run: Run) -> None:
+        self._waiting.pop(run.id, None)
+        run.lose(ConnectionLostError("the connection to the cluster ended before the run did"))
+
+    def _post(self, message: Message) -> None:
+        if self._peer is not None:
+            self._peer.post(message)
+
+    async def _fetch(self, run: RunId, step: StepName) -> Payload:
+        if self._peer is None:
+            raise ConnectError("the connection to the cluster is closed: results that were not asked for are gone")
+        reply = await self._peer.request(Fetch(_unique(), run, step))
+        if not isinstance(reply, Fetched):
+            raise ProtocolError(f"asked for the result of {step!r}, got {type(reply).__name__}")
+        return reply.value
+
+
+class _Owner:
+    """What a run may ask of its client, from any thread."""
+
+    def __init__(self, client: AsyncClient, loop: asyncio.AbstractEventLoop) -> None:
+        self._client, self._loop = client, loop
+
+    def cancel(self, run: RunId) -> None:
+        _call_soon(self._loop, self._client._post, Cancel(run))
+
+    def forget(self, run: RunId) -> None:
+        _call_soon(self._loop, self._client._post, Forget(run))
+
+    def fetch(self, run: RunId, step: StepName) -> Future[Payload]:
+        if self._loop.is_closed():
+            raise ConnectionLostError(f"the cluster was stopped: the result of {step!r} was not asked for, and is gone")
+        return asyncio.run_coroutine_threadsafe(self._client._fetch(run, step), self._loop)
+
+    @property
+    def here(self) -> bool:
+        with contextlib.suppress(RuntimeError):
+            return asyncio.get_running_loop() is self._loop
+        return False
+
+
+def check_arguments(workflow: Workflow) -> None:
+    """Whether all arguments can travel.
+
+    Raises:
+        UnserialisableArgumentError: If not; names step and argument.
+    """
+    for step in workflow.steps:
+        for position, value in enumerate(step.args):
+            if type(value) not in _PLAIN:
+                _check_argument(step, f"argument {position + 1}", value)
+        for keyword, value in step.kwargs.items():
+            if type(value) not in _PLAIN:
+                _check_argument(step, f"argument {keyword!r}", value)
+
+
+def _check_argument(step: Step, argument: str, value: object) -> None:
+    try:
+        check_serialisable(value, argument)
+    except CannotTravelError as exc:
+        raise UnserialisableArgumentError(
+            f"step {step.name!r}: {exc.path} of {step.function} is {exc.culprit}, which cannot travel to another node. "
+            "Pass plain data",
+            step=step.name,
+        ) from None
+
+
+def _forget(client: weakref.ref[AsyncClient], loop: asyncio.AbstractEventLoop, run: RunId) -> None:
+    found = client()
+    if found is not None:
+        _call_soon(loop, found._post, Forget(run))
+
+
+def _call_soon(loop: asyncio.AbstractEventLoop, function: Any, *args: object) -> None:
+    # A loop that was closed has no runs either.
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(function, *args)
+
+
+def _unique() -> str:
+    return secrets.token_hex(8)

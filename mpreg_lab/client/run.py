@@ -1,0 +1,342 @@
+"""Run: one execution of a workflow as its owner holds it. May be used from any thread, while it goes on and after."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, Protocol
+
+from mpreg_lab.errors import (
+    MpregError,
+    RunCancelledError,
+    RunFailedError,
+    StepNotFinishedError,
+    StepSkippedError,
+    UnknownStepError,
+    WrongThreadError,
+)
+from mpreg_lab.protocol.messages import RunDone
+from mpreg_lab.protocol.payload import Payload
+from mpreg_lab.types import RunId, StepName
+from mpreg_lab.workflow.model import Workflow
+from mpreg_lab.workflow.plan import Plan, did_you_mean
+from mpreg_lab.workflow.record import RunEvent, RunRecord, RunStatus, StepStatus
+
+from .views import views
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+__all__ = ["Owner", "Run"]
+
+_SLICE_S = 0.2
+
+
+class Owner(Protocol):
+    """What a run needs of the client that started it."""
+
+    def cancel(self, run: RunId) -> None:
+        """Ask for the run to be cancelled. From any thread."""
+
+    def forget(self, run: RunId) -> None:
+        """Nobody wants the results any more. From any thread."""
+
+    def fetch(self, run: RunId, step: StepName) -> Future[Payload]:
+        """Get the result of one step. From any thread."""
+
+    @property
+    def here(self) -> bool:
+        """Whether the caller is on the thread that would have to answer."""
+
+
+class Run:
+    """One execution of a workflow.
+
+    Attributes:
+        workflow: What runs.
+        record: Everything known of it so far: see RunRecord.
+    """
+
+    def __init__(self, run_id: RunId, plan: Plan, owner: Owner) -> None:
+        self.id = run_id
+        self.workflow: Workflow = plan.workflow
+        self.record = RunRecord()
+        self.record.apply(plan.opened())
+        self._plan = plan
+        self._owner = owner
+        self._done = threading.Event()
+        self._lock = threading.Lock()
+        self._on_change: list[Callable[[Run], object]] = []
+        self._on_end: list[Callable[[], object]] = []
+        self._payloads: dict[StepName, Payload] = {}
+        self._errors: dict[StepName, Exception] = {}
+        self._refused: Exception | None = None
+
+    # --- what came out ---
+
+    @property
+    def results(self) -> dict[str, Any]:
+        """The results that were asked for, or else those of all leaves, by the name of the step or fan-out.
+
+        Of a run that failed those that did succeed; of one that goes on, nothing yet.
+        """
+        groups = {group.name: group.steps for group in self.workflow.groups}
+        found: dict[str, Any] = {}
+        for name in self._plan.returns:
+            members = groups.get(name)
+            if members is None:
+                if name in self._payloads:
+                    found[name] = self._payloads[name].value()
+            elif all(member in self._payloads for member in members):
+                found[name] = [self._payloads[member].value() for member in members]
+        return found
+
+    def __getitem__(self, name: str) -> Any:
+        """The result of any step, or the list of a fan-out; fetched from its node if it was not asked for.
+
+        Raises:
+            UnknownStepError: If there is no such step.
+            StepNotFinishedError: If it has not ended.
+            StepSkippedError: If it never ran.
+            Exception: If it failed: its own exception.
+        """
+        for group in self.workflow.groups:
+            if group.name == name:
+                return [self[member] for member in group.steps]
+        step = self.record.steps.get(StepName(name))
+        if step is None:
+            known = [*self.record.steps, *(group.name for group in self.workflow.groups)]
+            raise UnknownStepError(f"the run has no step {name!r}. " + did_you_mean(name, known, "Its steps: "), step=name)
+        if step.name in self._payloads:
+            return self._payloads[step.name].value()
+        if step.status is StepStatus.DONE:
+            return self._fetched(step.name)
+        raise self._why_no_result(step.name)
+
+    @property
+    def errors(self) -> dict[str, Exception]:
+        """The exceptions of all steps that failed, by step."""
+        return dict(self._errors)
+
+    @property
+    def exception(self) -> Exception | None:
+        """What `wait` raises; None if the run is under way or succeeded.
+
+        The exception of the step that failed; of several, a RunFailedError, which is an ExceptionGroup of theirs.
+        """
+        if self._refused is not None:
+            return self._refused
+        failed = list(self._errors.values())
+        if len(failed) <= 1:
+            return failed[0] if failed else None
+        return RunFailedError(f"{len(failed)} steps failed: {_names(list(self._errors))}", failed, run=self)
+
+    @property
+    def status(self) -> RunStatus:
+        """Where the run is."""
+        return self.record.status
+
+    @property
+    def done(self) -> bool:
+        """Whether the run has ended, one way or another."""
+        return self._done.is_set()
+
+    # --- waiting ---
+
+    def wait(self, timeout: float | None = None) -> Run:
+        """Wait until the run has ended. An interrupt (Ctrl-C, the Stop button) cancels it.
+
+        Args:
+            timeout: Seconds. The run goes on when they are over.
+
+        Returns:
+            The run itself.
+
+        Raises:
+            TimeoutError: If it has not ended by then.
+            Exception: If it failed: see `exception`.
+        """
+        self.join(timeout)
+        if not self.done:
+            raise TimeoutError(f"the run has not ended after {timeout:g} s; it goes on. run.cancel() stops it")
+        if (exception := self.exception) is not None:
+            raise exception
+        return self
+
+    def join(self, timeout: float | None = None) -> bool:
+        """As `wait`, but raises nothing; whether the run has ended."""
+        if not self.done and self._owner.here:
+            raise WrongThreadError("waiting for a run on the cluster's own loop would wait for ever. Await the run")
+        try:
+            return self._wait(timeout)
+        except KeyboardInterrupt:
+            self.cancel()
+            raise
+
+    def __await__(self) -> Generator[Any, None, Run]:
+        """Wait as `wait` does, on any event loop; cancelling the awaiting task cancels the run."""
+        return self._wait_async().__await__()
+
+    async def ended(self) -> Run:
+        """As awaiting the run, but raises nothing that came of it."""
+        loop = asyncio.get_running_loop()
+        ended = asyncio.Event()
+        with self._lock:
+            waiting = not self._done.is_set()
+            if waiting:
+                self._on_end.append(lambda: _set(loop, ended))
+        try:
+            if waiting:
+                await ended.wait()
+        except asyncio.CancelledError:
+            self.cancel()
+            raise
+        return self
+
+    def cancel(self) -> None:
+        """Stop the run, now; what has ended is kept. Nothing happens if it is over."""
+        if not self.done:
+            self._owner.cancel(self.id)
+
+    def on_change(self, callback: Callable[[Run], object]) -> None:
+        """Have `callback(run)` called on the client's loop after each change, and once at the end."""
+        with self._lock:
+            self._on_change.append(callback)
+
+    # --- looking ---
+
+    def frame(self) -> DataFrame:
+        """One row a step: function, node, resources, status, attempts, queued_s, ran_s, travel_s (seconds), error."""
+        return views().frame(self)
+
+    def graph(self) -> Any:
+        """The dependency graph with states, as a matplotlib Figure."""
+        return views().graph(self)
+
+    def timeline(self) -> Any:
+        """One lane a node: when each step waited, travelled and ran, as a matplotlib Figure."""
+        return views().timeline(self)
+
+    def latency(self) -> Any:
+        """Where the time of each step went, and percentiles by function, as a matplotlib Figure."""
+        return views().latency(self)
+
+    def __repr__(self) -> str:
+        counts = ((status, self.record.count(status)) for status in StepStatus)
+        states = ", ".join(f"{n} {status}" for status, n in counts if n)
+        total = len(self.record.steps)
+        return f"Run({total} step{'' if total == 1 else 's'}: {states})"
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        return {"text/plain": repr(self), "text/html": views().html(self)}
+
+    # --- for the client: on its loop ---
+
+    def apply(self, events: Sequence[RunEvent]) -> None:
+        """Take in what happened."""
+        for event in events:
+            self.record.apply(event)
+        self._changed()
+
+    def finish(self, done: RunDone) -> None:
+        """Take in the end."""
+        self._payloads.update(done.results)
+        for failed in done.errors:
+            self._errors[failed.step] = self._with_notes(failed.step, _loaded(failed.error))
+        if done.refused is not None:
+            self._refused = _loaded(done.refused)
+            if isinstance(self._refused, MpregError) and hasattr(self._refused, "run"):
+                self._refused.run = self
+        self._end()
+
+    def lose(self, error: Exception) -> None:
+        """The client will never hear the end."""
+        if not self.done:
+            self._refused = error
+            self._end()
+
+    # --- helpers ---
+
+    def _end(self) -> None:
+        if self.record.status is RunStatus.RUNNING:
+            self.record.status = RunStatus.CANCELLED if isinstance(self._refused, RunCancelledError) else RunStatus.FAILED
+        with self._lock:
+            self._done.set()
+            callbacks, self._on_end = self._on_end, []
+        for callback in callbacks:
+            callback()
+        self._changed()
+
+    def _changed(self) -> None:
+        for callback in tuple(self._on_change):
+            callback(self)
+
+    def _wait(self, timeout: float | None) -> bool:
+        end_s = None if timeout is None else time.monotonic() + timeout
+        while True:
+            left_s = _SLICE_S if end_s is None else min(_SLICE_S, end_s - time.monotonic())
+            if self._done.wait(max(0.0, left_s)):
+                return True
+            if end_s is not None and time.monotonic() >= end_s:
+                return False
+
+    async def _wait_async(self) -> Run:
+        return (await self.ended()).wait()
+
+    def _fetched(self, step: StepName) -> Any:
+        if self._owner.here:
+            raise WrongThreadError("fetching a result on the cluster's own loop would wait for ever")
+        payload = self._owner.fetch(self.id, step).result()
+        self._payloads[step] = payload
+        return payload.value()
+
+    def _why_no_result(self, name: StepName) -> Exception:
+        step = self.record.steps[name]
+        if name in self._errors:
+            return self._errors[name]
+        if step.status is StepStatus.SKIPPED:
+            return StepSkippedError(
+                f"step {name!r} was skipped, because {step.because!r} failed", step=name, run=self
+            )
+        if step.status is StepStatus.CANCELLED:
+            return RunCancelledError(f"step {name!r} has no result: the run was cancelled", step=name, run=self)
+        if self.done and self._refused is not None:
+            return self._refused
+        return StepNotFinishedError(f"step {name!r} is {step.status}. Wait for it: run.wait()", step=name, run=self)
+
+    def _with_notes(self, name: StepName, error: Exception) -> Exception:
+        step = self.record.steps[name]
+        where = f" on node {step.node!r}" if step.node is not None else ""
+        notes = [f"in step {name!r} ({step.plan.function}){where}, attempt {max(1, step.attempts)}"]
+        skipped = [s.name for s in self.record.skipped if s.because == name]
+        if skipped:
+            notes.append(f"skipped because of it: {_names(skipped)}")
+        for note in notes:
+            if note not in getattr(error, "__notes__", ()):
+                error.add_note(note)
+        return error
+
+
+def _loaded(payload: Payload) -> Exception:
+    try:
+        error = payload.value()
+    except MpregError as exc:
+        return exc
+    return error if isinstance(error, Exception) else MpregError(f"no exception came, but {error!r:.60}")
+
+
+def _set(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
+    try:
+        loop.call_soon_threadsafe(event.set)
+    except RuntimeError:
+        # The awaiting loop was closed meanwhile: nobody waits any more.
+        if not loop.is_closed():
+            raise
+
+
+def _names(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+    return ", ".join(names[:8]) + more

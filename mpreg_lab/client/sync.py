@@ -1,0 +1,74 @@
+"""Client: the verbs of a cluster, blocking. Each is the verb of AsyncClient, run on a loop thread."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+from mpreg_lab.loop_thread import LoopThread
+from mpreg_lab.protocol.messages import Member
+from mpreg_lab.workflow.model import Workflow
+
+from .aio import AsyncClient
+from .run import Run
+
+__all__ = ["Client"]
+
+
+class Client:
+    """Speaks to one node of a cluster, from any thread.
+
+    Args:
+        url: Where the node listens: `ws://host:port`.
+        token: What the cluster asks for at the door.
+
+    Raises:
+        ConnectError: If nobody answers, or the token is wrong.
+    """
+
+    def __init__(self, url: str, *, token: str | None = None) -> None:
+        self._loop = LoopThread("mpreg-client")
+        self._owns_loop = True
+        self._aio = AsyncClient(url, token=token)
+        try:
+            self._loop.call(self._aio.connect())
+        except BaseException:
+            self._loop.stop()
+            raise
+
+    @classmethod
+    def on(cls, loop: LoopThread, client: AsyncClient) -> Self:
+        """The blocking twin of a client that lives on that loop thread, which somebody else stops."""
+        twin = cls.__new__(cls)
+        twin._loop, twin._owns_loop, twin._aio = loop, False, client
+        return twin
+
+    def run(self, workflow: Workflow, *, timeout: float | None = None, check: bool = True) -> Run:
+        """Run a workflow and wait for its end; an interrupt cancels it. See AsyncClient.run."""
+        run = self.submit(workflow, timeout=timeout)
+        run.join()
+        return run.wait() if check else run
+
+    def submit(self, workflow: Workflow, *, timeout: float | None = None) -> Run:
+        """Start a workflow and give back its run at once. See AsyncClient.submit."""
+        return self._loop.call(self._aio.submit(workflow, timeout=timeout), doing="submit()")
+
+    def call(self, function: str, /, *args: Any, **kwargs: Any) -> Any:
+        """Call one function on whichever node has it, and give back what it returns. See AsyncClient.call."""
+        return self._loop.call(self._aio.call(function, *args, **kwargs), doing="call()")
+
+    def members(self) -> tuple[Member, ...]:
+        """The nodes of the cluster, with their resources and functions."""
+        return self._loop.call(self._aio.members(), doing="members()")
+
+    def close(self) -> None:
+        """End the connection. May be called twice."""
+        if self._loop.alive:
+            self._loop.call(self._aio.close(), doing="close()")
+            if self._owns_loop:
+                self._loop.stop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,1 @@
+"""Launching nodes on this machine."""

@@ -1,0 +1,335 @@
+"""LocalCluster: a cluster on this machine, launched from a notebook or a test, with the verbs of a client."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Mapping
+from itertools import count
+from typing import Any, Self, TypeVar, overload
+
+from mpreg_lab.client.aio import AsyncClient
+from mpreg_lab.client.run import Run
+from mpreg_lab.client.sync import Client
+from mpreg_lab.errors import ClusterSpecError, ClusterStoppedError, FunctionError, NoClusterError
+from mpreg_lab.loop_thread import LoopThread
+from mpreg_lab.node.functions import BUILTINS, function_name
+from mpreg_lab.protocol.messages import Member
+from mpreg_lab.types import ClusterId, FunctionName, Resource
+from mpreg_lab.workflow.model import Workflow
+
+from .inprocess import InProcessHandle, InProcessLauncher, TransportName
+from .spec import default_slots, node_spec, node_specs, resource_names
+from .summary import cluster_html, cluster_text
+
+__all__ = ["LocalCluster", "find_cluster", "running_clusters"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_DEFAULT_TOKEN: Any = object()
+_running: weakref.WeakValueDictionary[str, LocalCluster] = weakref.WeakValueDictionary()
+_numbers = count(1)
+_THREADS_END_S = 0.5
+
+
+class LocalCluster:
+    """A cluster of nodes in this process.
+
+    Args:
+        nodes: How many, or the name of each with the resources that it holds:
+            `{"ingest": ["csv-parser"], "train": ["gpu", "big-memory"]}`.
+        name: A second cluster of the same name replaces the first, which is stopped: so does re-running a cell.
+            None: it gets a name of its own.
+        transport: How the nodes talk to each other: "memory", by reference, or "ws", over real websockets.
+        slots: How many sync functions each node runs at once. None: 4, or the number of processors if that is more.
+        token: What clients from outside must show. By default 256 random bits. None: nobody is asked.
+
+    Raises:
+        ClusterSpecError: If the description is wrong.
+
+    Use it with `with`, or end it with `stop()`. Clusters that nobody holds any more are stopped by themselves.
+    """
+
+    def __init__(
+        self,
+        nodes: int | Mapping[str, Iterable[str] | str] = 3,
+        *,
+        name: str | None = None,
+        transport: TransportName = "memory",
+        slots: int | None = None,
+        token: str | None = _DEFAULT_TOKEN,
+    ) -> None:
+        specs = node_specs(nodes, slots)
+        if transport not in ("memory", "ws"):
+            raise ClusterSpecError(f"transport must be 'memory' or 'ws', not {transport!r:.40}")
+        if name is not None and (not isinstance(name, str) or not name):
+            raise ClusterSpecError(f"the name of a cluster must be a non-empty string, not {name!r:.40}")
+        self.name = name if name is not None else f"cluster-{next(_numbers)}"
+        if (older := _running.pop(self.name, None)) is not None:
+            older.stop()
+        self._token = secrets.token_urlsafe(32) if token is _DEFAULT_TOKEN else token
+        self._slots = slots if slots is not None else default_slots()
+        self._placed: dict[str, tuple[Callable[..., Any], frozenset[Resource]]] = {}
+        self._lock = threading.Lock()
+        self._handles: list[InProcessHandle] = []
+        self._loop = LoopThread(f"mpreg-{self.name}")
+        self._launcher = InProcessLauncher(
+            ClusterId(f"{self.name}-{secrets.token_hex(4)}"), token=self._token, transport=transport
+        )
+        self._finalizer = weakref.finalize(self, _shut_down, self._loop, self._handles)
+        self._loop.call(self._launch(specs))
+        self._client = Client.on(self._loop, self._aio)
+        _running[self.name] = self
+
+    # --- the verbs of a client ---
+
+    def run(self, workflow: Workflow, *, timeout: float | None = None, check: bool = True) -> Run:
+        """Run a workflow and wait for its end; an interrupt (Ctrl-C, the Stop button) cancels it.
+
+        Args:
+            timeout: Seconds; then the run is cancelled.
+            check: Whether to raise what went wrong; if not, look at `run.exception`.
+
+        Raises:
+            WorkflowError: If it cannot run as it is written; nothing was sent.
+            RoutingError: If no node can run one of its steps; nothing ran.
+            Exception: With `check`, what a step raised; of several, a RunFailedError.
+        """
+        self._check_running()
+        return self._client.run(workflow, timeout=timeout, check=check)
+
+    async def run_async(self, workflow: Workflow, *, timeout: float | None = None, check: bool = True) -> Run:
+        """As `run`, awaitable on any loop."""
+        run = await (await self.submit_async(workflow, timeout=timeout)).ended()
+        return run.wait() if check else run
+
+    def submit(self, workflow: Workflow, *, timeout: float | None = None) -> Run:
+        """Start a workflow and give back its run at once: `run.wait()` or `await run` waits for it.
+
+        Raises:
+            WorkflowError: If it cannot run as it is written; nothing was sent.
+        """
+        self._check_running()
+        return self._client.submit(workflow, timeout=timeout)
+
+    async def submit_async(self, workflow: Workflow, *, timeout: float | None = None) -> Run:
+        """As `submit`, awaitable on any loop."""
+        self._check_running()
+        return await asyncio.wrap_future(self._loop.spawn(self._aio.submit(workflow, timeout=timeout)))
+
+    def call(self, function: str, /, *args: Any, **kwargs: Any) -> Any:
+        """Call one function on whichever node has it, and give back what it returns.
+
+        Raises:
+            RoutingError: If no node has it.
+            Exception: What it raised.
+        """
+        self._check_running()
+        return self._client.call(function, *args, **kwargs)
+
+    async def call_async(self, function: str, /, *args: Any, **kwargs: Any) -> Any:
+        """As `call`, awaitable on any loop."""
+        self._check_running()
+        return await asyncio.wrap_future(self._loop.spawn(self._aio.call(function, *args, **kwargs)))
+
+    # --- functions ---
+
+    @overload
+    def function(self, function: F, /) -> F: ...
+    @overload
+    def function(self, /, *, resources: Iterable[str] | str = (), name: str | None = None) -> Callable[[F], F]: ...
+    def function(
+        self,
+        function: F | None = None,
+        /,
+        *,
+        resources: Iterable[str] | str = (),
+        name: str | None = None,
+    ) -> F | Callable[[F], F]:
+        """Decorator: have the nodes that hold all these resources offer the function. The function stays as it is.
+
+        `@cluster.function` and `@cluster.function(resources=["gpu"], name="train")` both work; see `register`.
+        """
+
+        def decorate(function: F) -> F:
+            self.register(function, resources=resources, name=name)
+            return function
+
+        return decorate if function is None else decorate(function)
+
+    def register(
+        self, function: Callable[..., Any], *, resources: Iterable[str] | str = (), name: str | None = None
+    ) -> None:
+        """Have the nodes that hold all these resources offer the function; all nodes, if none are named.
+
+        A function of the same name is replaced, wherever it was. Every node has heard of it when this returns.
+
+        Raises:
+            FunctionError: If it cannot be called, has no name, or no node holds the resources.
+        """
+        self._check_running()
+        held = resource_names(resources, "a function")
+        named = function_name(function, name)
+        if named in {builtin.__name__ for builtin in BUILTINS}:
+            raise FunctionError(f"{named!r} is on every node already. Give yours another name: name='my_{named}'")
+        self._check_held(named, held)
+        self._loop.call(self._place(function, named, held), doing="register()")
+
+    def unregister(self, name: str) -> None:
+        """Take a function away from all nodes; nothing happens if none has it."""
+        self._check_running()
+        self._loop.call(self._take_away(FunctionName(name)), doing="unregister()")
+
+    # --- nodes ---
+
+    @property
+    def nodes(self) -> dict[str, Member]:
+        """The nodes by name, as they describe themselves."""
+        return {handle.member.name: handle.member for handle in self._handles}
+
+    def add(self, name: str, resources: Iterable[str] | str = ()) -> None:
+        """Launch one more node; it is given the functions that its resources allow.
+
+        Raises:
+            ClusterSpecError: If there is a node of that name.
+        """
+        self._check_running()
+        if name in self.nodes:
+            raise ClusterSpecError(f"there is a node {name!r} already")
+        spec = node_spec(name, resources, self._slots)
+        self._loop.call(self._add(spec), doing="add()")
+
+    @property
+    def url(self) -> str:
+        """Where the first node listens for clients of other processes: `Client(cluster.url, token=cluster.token)`."""
+        self._check_running()
+        return self._handles[0].member.url
+
+    @property
+    def token(self) -> str | None:
+        """What clients of other processes must show. Keep it to yourself: who has it can run code here."""
+        return self._token
+
+    # --- life ---
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not been stopped."""
+        return self._finalizer.alive
+
+    def stop(self) -> None:
+        """Cancel what runs, say goodbye, and end all nodes. May be called twice.
+
+        Raises:
+            WrongThreadError: If called from within an async function of the cluster.
+        """
+        self._loop.check_not_here("stop()")
+        if _running.get(self.name) is self:
+            del _running[self.name]
+        with self._lock:
+            self._finalizer()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def __repr__(self) -> str:
+        return cluster_text(type(self).__name__, self.name, tuple(self.nodes.values()) if self.running else None)
+
+    def _repr_html_(self) -> str:
+        return cluster_html(type(self).__name__, self.name, tuple(self.nodes.values()) if self.running else None)
+
+    # --- on the loop ---
+
+    async def _launch(self, specs: Iterable[Any]) -> None:
+        for spec in specs:
+            self._handles.append(await self._launcher.start(spec))
+        await self._launcher.introduce(self._handles)
+        self._aio = AsyncClient.over(await self._launcher.connect(self._handles[0]))
+
+    async def _place(self, function: Callable[..., Any], name: FunctionName, held: frozenset[Resource]) -> None:
+        self._placed[name] = (function, held)
+        changed = []
+        for handle in self._handles:
+            if held <= frozenset(handle.member.resources):
+                handle.node.register(function, name=name, resources=held)
+            elif any(info.name == name for info in handle.member.functions):
+                handle.node.unregister(name)
+            else:
+                continue
+            changed.append(handle.node.announce())
+        await asyncio.gather(*changed)
+
+    async def _take_away(self, name: FunctionName) -> None:
+        self._placed.pop(name, None)
+        having = [h for h in self._handles if any(info.name == name for info in h.member.functions)]
+        for handle in having:
+            handle.node.unregister(name)
+        await asyncio.gather(*(handle.node.announce() for handle in having))
+
+    async def _add(self, spec: Any) -> None:
+        handle = await self._launcher.start(spec)
+        for name, (function, held) in self._placed.items():
+            if held <= spec.resources:
+                handle.node.register(function, name=name, resources=held)
+        await handle.node.join(await self._launcher.connect(self._handles[0]))
+        self._handles.append(handle)
+
+    # --- helpers ---
+
+    def _check_running(self) -> None:
+        if not self.running:
+            raise ClusterStoppedError(
+                f"cluster {self.name!r} was stopped. Launch another: LocalCluster({len(self._handles) or 3})"
+            )
+
+    def _check_held(self, function: str, held: frozenset[Resource]) -> None:
+        if any(held <= frozenset(handle.member.resources) for handle in self._handles):
+            return
+        wanted = ", ".join(map(repr, sorted(held)))
+        having = "; ".join(f"{n}: {', '.join(m.resources) or 'none'}" for n, m in self.nodes.items())
+        raise FunctionError(
+            f"no node holds the resources of function {function!r}: {wanted}. They hold: {having}. "
+            f"Add a node: cluster.add('my-node', [{wanted}])"
+        )
+
+
+def running_clusters() -> tuple[LocalCluster, ...]:
+    """The clusters of this process that have not been stopped, the newest last."""
+    return tuple(cluster for cluster in list(_running.values()) if cluster.running)
+
+
+def find_cluster(name: str | None = None) -> LocalCluster:
+    """The running cluster of that name, or the newest.
+
+    Raises:
+        NoClusterError: If there is none.
+    """
+    clusters = running_clusters()
+    for cluster in reversed(clusters):
+        if name is None or cluster.name == name:
+            return cluster
+    if not clusters:
+        raise NoClusterError("there is no cluster yet. Start one: cluster = LocalCluster(3), or %mpreg start 3")
+    names = ", ".join(cluster.name for cluster in clusters)
+    raise NoClusterError(f"there is no running cluster {name!r}. Running: {names}")
+
+
+def _shut_down(loop: LoopThread, handles: list[InProcessHandle]) -> None:
+    if loop.here:
+        # The last holder let go of it on the loop itself, which cannot wait for its own end.
+        threading.Thread(target=_shut_down, args=(loop, handles), daemon=True).start()
+        return
+    if loop.alive:
+        loop.call(_stop_all(handles))
+        loop.stop()
+        for handle in handles:
+            handle.node.join_threads(_THREADS_END_S)
+
+
+async def _stop_all(handles: list[InProcessHandle]) -> None:
+    await asyncio.gather(*(handle.stop() for handle in handles))

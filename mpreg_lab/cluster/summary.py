@@ -1,0 +1,60 @@
+"""A cluster as text and as HTML: nodes, resources, functions; no addresses, so that stored outputs stay true."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+from mpreg_lab.node.functions import BUILTINS
+from mpreg_lab.protocol.messages import Member
+
+__all__ = ["cluster_html", "cluster_text"]
+
+_BUILTIN_NAMES = frozenset(function.__name__ for function in BUILTINS)
+_LISTED = 12
+
+
+def cluster_text(kind: str, name: str, members: Sequence[Member] | None) -> str:
+    """One line for the cluster, one for each node. `members` None: it was stopped."""
+    if members is None:
+        return f"{kind}({name!r}, stopped)"
+    lines = [f"{kind}({name!r}, {_count(len(members), 'node')})"]
+    width = max((len(member.name) for member in members), default=0)
+    for member in members:
+        held = ", ".join(member.resources) or "-"
+        lines.append(f"  {member.name:<{width}}  resources: {held}  functions: {', '.join(_own(member)) or '-'}")
+    return "\n".join(lines)
+
+
+def cluster_html(kind: str, name: str, members: Sequence[Member] | None) -> str:
+    """A table with a row for each node."""
+    title = f"<strong>{escape(kind)}</strong> {escape(name)}"
+    if members is None:
+        return f"<div>{title}: stopped</div>"
+    rows = "".join(
+        f"<tr><td><strong>{escape(member.name)}</strong></td><td>{_tags(member.resources)}</td>"
+        f"<td>{_tags(_own(member))}</td><td>{member.slots}</td></tr>"
+        for member in members
+    )
+    heads = "".join(
+        f'<th style="text-align: left">{head}</th>' for head in ("node", "resources", "functions", "slots")
+    )
+    common = ", ".join(f"<code>{escape(builtin)}</code>" for builtin in sorted(_BUILTIN_NAMES))
+    return (
+        f"<div>{title}: {_count(len(members), 'node')}</div>"
+        f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
+        f"<div>Every node also has {common}.</div>"
+    )
+
+
+def _own(member: Member) -> list[str]:
+    return [info.name for info in member.functions if info.name not in _BUILTIN_NAMES]
+
+
+def _tags(names: Sequence[str]) -> str:
+    shown = " ".join(f"<code>{escape(name)}</code>" for name in names[:_LISTED])
+    return shown + (f" and {len(names) - _LISTED} more" if len(names) > _LISTED else "") or "&ndash;"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,1 @@
+"""What runs a workflow: the one loop, and the inline engine."""

@@ -1,0 +1,155 @@
+"""The inline engine: no nodes, no threads, each function called where the workflow was started, one after the other.
+
+For tests, for debugging a workflow step by step, and as the floor that clusters are measured against.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections import deque
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Self
+
+from mpreg_lab.errors import UnknownFunctionError
+from mpreg_lab.types import NodeName, StepName
+from mpreg_lab.workflow.machine import (
+    Abort,
+    Began,
+    Execute,
+    Happening,
+    Raised,
+    Returned,
+    RunMachine,
+    failure_of,
+)
+from mpreg_lab.workflow.model import Step, Workflow
+from mpreg_lab.workflow.plan import did_you_mean, validate
+from mpreg_lab.workflow.record import RunEvent
+from mpreg_lab.workflow.references import substitute
+
+from .base import Driver
+
+__all__ = ["HERE", "InlineEngine"]
+
+HERE = NodeName("here")
+"""The name of the only node."""
+
+
+class InlineEngine:
+    """Runs workflows with these functions, by name."""
+
+    def __init__(self, functions: Mapping[str, Callable[..., Any]]) -> None:
+        self._functions = functions
+
+    def run(self, workflow: Workflow) -> InlineRun:
+        """Run it, on the caller's loop. Resources are ignored: everything is here.
+
+        Raises:
+            WorkflowError: If the workflow cannot run as it is written.
+        """
+        return InlineRun(RunMachine(validate(workflow), _Here(self._functions)), self._functions)
+
+
+class InlineRun:
+    """One run: an async iterator of its events, which drives it."""
+
+    def __init__(self, machine: RunMachine, functions: Mapping[str, Callable[..., Any]]) -> None:
+        self.results: dict[StepName, object] = {}
+        self.errors: dict[StepName, Exception] = {}
+        self._machine = machine
+        self._functions = functions
+        self._todo: deque[Execute] = deque()
+        self._aborted: set[tuple[int, int]] = set()
+        self._events: deque[RunEvent] = deque()
+        self._news = asyncio.Event()
+        self._over = False
+        self._driver: Driver | None = None
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> RunEvent:
+        if self._driver is None:
+            self._driver = Driver(self._machine, execute=self._take, publish=self._publish, ended=self._end)
+            self._driver.start()
+        while not self._events:
+            if self._over:
+                raise StopAsyncIteration
+            if self._todo:
+                await self._call_chain(self._driver, self._todo.popleft())
+            else:
+                # Nothing to call: the driver's clock will bring a retry.
+                self._news.clear()
+                await self._news.wait()
+        return self._events.popleft()
+
+    async def _call_chain(self, driver: Driver, first: Execute) -> None:
+        for piece in (first, *first.then):
+            if (piece.key, piece.attempt) in self._aborted or not await self._call(driver, piece):
+                return
+
+    async def _call(self, driver: Driver, piece: Execute) -> bool:
+        """Call one function; whether what follows in its chain goes on."""
+        started_s = driver.now_s
+        driver.feed([Began(started_s, piece.key, piece.attempt, started_s)])
+        step = piece.step
+        happening: Happening
+        try:
+            function = self._functions[step.function]
+            args = substitute(step.args, self.results.__getitem__)
+            kwargs = substitute(step.kwargs, self.results.__getitem__)
+            value = function(*args, **kwargs)
+            if inspect.isawaitable(value):
+                value = await value
+        except Exception as error:  # a user's function
+            ended_s = driver.now_s
+            self.errors[step.name] = error
+            happening = Raised(ended_s, piece.key, piece.attempt, started_s, ended_s, error, failure_of(error))
+        else:
+            ended_s = driver.now_s
+            self.results[step.name] = value
+            self.errors.pop(step.name, None)
+            happening = Returned(ended_s, piece.key, piece.attempt, started_s, ended_s, value)
+        driver.feed([happening])
+        return isinstance(happening, Returned)
+
+    def _take(self, todo: list[Execute | Abort]) -> None:
+        for item in todo:
+            if isinstance(item, Abort):
+                self._aborted.add((item.key, item.attempt))
+            else:
+                self._todo.append(item)
+        self._news.set()
+
+    def _publish(self, events: list[RunEvent]) -> None:
+        self._events.extend(events)
+        self._news.set()
+
+    def _end(self) -> None:
+        keys = self._machine.errors
+        self.errors.update({self._machine.plan.workflow.steps[k].name: e for k, e in keys.items()})
+        self._over = True
+        self._news.set()
+
+
+class _Here:
+    """Places every step on the one node."""
+
+    def __init__(self, functions: Mapping[str, Callable[..., Any]]) -> None:
+        self._functions = functions
+
+    def choose(self, step: Step, near: Collection[NodeName], avoid: Collection[NodeName]) -> NodeName:
+        if step.function not in self._functions:
+            hint = did_you_mean(step.function, self._functions, "Functions: ")
+            raise UnknownFunctionError(f"step {step.name!r}: there is no function {step.function!r}. {hint}", step=step.name)
+        return HERE
+
+    def can_run(self, step: Step, node: NodeName) -> bool:
+        return step.function in self._functions
+
+    def began(self, node: NodeName, steps: int) -> None:
+        """There is nothing to balance."""
+
+    def ended(self, node: NodeName, steps: int) -> None:
+        """There is nothing to balance."""

@@ -1,0 +1,317 @@
+"""Calls functions: sync ones in threads of the node, one for each slot, async ones on the loop.
+
+A lane of calls runs through on one thread, its results handed on directly. Outcomes are collected and reported
+together: at the end of a lane, and every 20 ms while something runs, so that a short step costs no wake-up of the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable
+from queue import SimpleQueue
+from time import perf_counter
+from typing import Any
+
+from msgspec.structs import force_setattr
+
+from mpreg_lab.errors import RemoteError, UnknownFunctionError, UnserialisableResultError
+from mpreg_lab.protocol.messages import Call, CallFailed, CallReturned, CallStarted, Outcome
+from mpreg_lab.protocol.payload import CannotTravelError, Payload, check_serialisable
+from mpreg_lab.types import RunId
+from mpreg_lab.workflow.references import substitute
+
+from .failures import failure
+from .functions import Function, FunctionTable
+from .output import Printed, capture, install
+
+__all__ = ["Executor", "Job", "Report"]
+
+REPORT_S = 0.02
+INLINE_BYTES = 64 * 1024
+"""A packed result up to this size travels with its outcome; a bigger one stays until somebody fetches it."""
+_PLAIN = frozenset((int, float, str, bool, type(None)))
+
+Report = Callable[[RunId, list[Outcome]], None]
+
+
+class Job:
+    """A lane on this node.
+
+    Attributes:
+        values: The results of the run that this node has, by step; lanes of one run share it.
+        pack: Whether results will leave this process: they are packed here, off the loop.
+    """
+
+    __slots__ = ("arrived_s", "calls", "dropped", "pack", "position", "run", "since_s", "task", "told", "values")
+
+    def __init__(self, run: RunId, calls: tuple[Call, ...], values: dict[str, Payload], *, pack: bool) -> None:
+        self.run, self.calls, self.values, self.pack = run, calls, values, pack
+        self.arrived_s = perf_counter()
+        self.position = 0
+        self.since_s: float | None = None  # when the present call began
+        self.told = False  # whether its begin was reported
+        self.dropped: set[int] = set()  # keys that nobody waits for any more
+        self.task: asyncio.Task[None] | None = None
+
+
+class Executor:
+    """Runs the jobs of one node. All methods are for the loop's thread."""
+
+    def __init__(self, functions: FunctionTable, slots: int, report: Report) -> None:
+        self._functions = functions
+        self._slots = slots
+        self._report = report
+        self._loop = asyncio.get_running_loop()
+        self._queue: SimpleQueue[Job | None] = SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._jobs: dict[int, Job] = {}
+        self._waiting = 0  # jobs given to the threads and not yet finished by them
+        self._outbox: deque[tuple[Job, Outcome, float]] = deque()
+        self._woken = False
+        self._ticker: asyncio.TimerHandle | None = None
+        self._stopped = False
+
+    def submit(self, job: Job) -> None:
+        """Take on a lane."""
+        install()
+        self._jobs[id(job)] = job
+        self._go_on(job)
+        if self._ticker is None:
+            self._ticker = self._loop.call_later(REPORT_S, self._tick)
+
+    def cancel(self, run: RunId, keys: frozenset[int]) -> None:
+        """Do not start these calls, and cancel them if they are async; a thread cannot be stopped, its result is lost."""
+        for job in list(self._jobs.values()):
+            if job.run == run:
+                job.dropped |= keys
+                if job.task is not None and job.calls[job.position].key in keys:
+                    job.task.cancel()
+
+    @property
+    def running(self) -> int:
+        """How many lanes are queued or running."""
+        return len(self._jobs)
+
+    def stop(self) -> None:
+        """Start nothing more, cancel async calls, end the threads. A sync call under way runs on, unheard."""
+        self._stopped = True
+        for job in self._jobs.values():
+            job.dropped.update(call.key for call in job.calls)
+            if job.task is not None:
+                job.task.cancel()
+        for _ in self._threads:
+            self._queue.put(None)
+        if self._ticker is not None:
+            self._ticker.cancel()
+
+    def join(self, timeout_s: float) -> None:
+        """Wait until the threads have ended, or so long."""
+        deadline_s = perf_counter() + timeout_s
+        for thread in self._threads:
+            thread.join(max(0.0, deadline_s - perf_counter()))
+
+    # --- where a job runs ---
+
+    def _go_on(self, job: Job) -> None:
+        found = self._functions.get(job.calls[job.position].function)
+        if found is not None and found[1]:
+            job.task = self._loop.create_task(self._run_async(job))
+            return
+        self._waiting += 1
+        if len(self._threads) < min(self._waiting, self._slots):
+            name = f"mpreg-slot-{len(self._threads) + 1}"
+            thread = threading.Thread(target=self._work, name=name, daemon=True)
+            self._threads.append(thread)
+            thread.start()
+        self._queue.put(job)
+
+    def _work(self) -> None:
+        while (job := self._queue.get()) is not None:
+            self._run(job)
+            # Otherwise this thread would hold the last job, and its values, until it gets the next.
+            del job
+
+    def _run(self, job: Job) -> None:
+        while job.position < len(job.calls):
+            call = job.calls[job.position]
+            if call.key in job.dropped:
+                break
+            function, is_coroutine = self._functions.get(call.function) or (None, False)
+            if is_coroutine:
+                self._wake(self._leave_thread, job)
+                return
+            began_s = perf_counter()
+            job.since_s, job.told = began_s, False
+            with capture() as printed:
+                try:
+                    if function is None:
+                        raise _gone(call)
+                    args, kwargs = _arguments(call, job.values)
+                    value: Any = function(*args, **kwargs)
+                    outcome = _returned(job, call, value, began_s, printed)
+                except BaseException as error:  # a user's function; SystemExit too must not end the thread
+                    outcome = _raised(job, call, error, began_s, printed)
+            if not self._put(job, outcome):
+                break
+        self._wake(self._end, job, True)
+
+    async def _run_async(self, job: Job) -> None:
+        while job.position < len(job.calls):
+            call = job.calls[job.position]
+            function, is_coroutine = self._functions.get(call.function) or (None, False)
+            if call.key in job.dropped:
+                break
+            if function is None or not is_coroutine:
+                job.task = None
+                self._go_on(job)
+                return
+            began_s = perf_counter()
+            job.since_s, job.told = began_s, False
+            try:
+                with capture() as printed:
+                    outcome = await _call_async(job, call, function, began_s, printed)
+            except asyncio.CancelledError:
+                break
+            if not self._put(job, outcome):
+                break
+        job.task = None
+        self._end(job, False)
+
+    def _put(self, job: Job, outcome: CallReturned | CallFailed) -> bool:
+        """Note an outcome; whether the lane goes on."""
+        job.since_s = None
+        self._outbox.append((job, outcome, perf_counter()))
+        job.position += 1
+        return type(outcome) is CallReturned
+
+    # --- from the threads to the loop ---
+
+    def _wake(self, function: Callable[..., None], *args: object) -> None:
+        try:
+            self._loop.call_soon_threadsafe(function, *args)
+        except RuntimeError:
+            # The node was stopped while a function ran on: nobody waits for it.
+            if not self._loop.is_closed():
+                raise
+
+    def _leave_thread(self, job: Job) -> None:
+        self._waiting -= 1
+        if not self._stopped:
+            self._go_on(job)
+
+    def _end(self, job: Job, in_thread: bool) -> None:
+        self._jobs.pop(id(job), None)
+        if in_thread:
+            self._waiting -= 1
+        self._flush()
+
+    def _flush(self) -> None:
+        if self._stopped:
+            return
+        now_s = perf_counter()
+        outbox = self._outbox
+        by_run: dict[RunId, list[Outcome]] = {}
+        while outbox:
+            job, outcome, since_s = outbox.popleft()
+            if outcome.key not in job.dropped:
+                if type(outcome) is not CallStarted:
+                    # Nobody else has seen the outcome yet.
+                    force_setattr(outcome, "idle_s", now_s - since_s)
+                by_run.setdefault(job.run, []).append(outcome)
+        for run, outcomes in by_run.items():
+            self._report(run, outcomes)
+
+    def _tick(self) -> None:
+        self._ticker = None
+        now_s = perf_counter()
+        for job in self._jobs.values():
+            since_s = job.since_s
+            if since_s is not None and not job.told and job.position < len(job.calls):
+                job.told = True
+                call = job.calls[job.position]
+                begun = CallStarted(call.key, call.attempt, since_s - job.arrived_s)
+                self._outbox.append((job, begun, now_s))
+        self._flush()
+        if self._jobs and not self._stopped:
+            self._ticker = self._loop.call_later(REPORT_S, self._tick)
+
+
+def _arguments(call: Call, values: dict[str, Payload]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    args, kwargs = call.arguments.value()
+    if call.refers:
+        args = substitute(args, lambda step: values[step].value())
+        kwargs = substitute(kwargs, lambda step: values[step].value())
+    return args, kwargs
+
+
+async def _call_async(job: Job, call: Call, function: Function, began_s: float, printed: Printed) -> CallReturned | CallFailed:
+    try:
+        args, kwargs = _arguments(call, job.values)
+        return _returned(job, call, await function(*args, **kwargs), began_s, printed)
+    except asyncio.CancelledError as error:
+        if call.key in job.dropped:
+            raise
+        return _raised(job, call, error, began_s, printed)  # the function cancelled itself
+    except BaseException as error:  # a user's function; SystemExit too must not end the loop
+        return _raised(job, call, error, began_s, printed)
+
+
+def _returned(job: Job, call: Call, value: Any, began_s: float, printed: Printed) -> CallReturned:
+    ran_s = perf_counter() - began_s
+    if type(value) not in _PLAIN:
+        try:
+            check_serialisable(value, "its result")
+        except CannotTravelError as exc:
+            raise UnserialisableResultError(
+                f"step {call.step!r}: {call.function} returned what cannot travel to another node: {exc.path} is "
+                f"{exc.culprit}. Return plain data",
+                step=call.step,
+            ) from None
+    payload: Payload | None = Payload.of(value)
+    assert payload is not None
+    job.values[call.step] = payload
+    if job.pack:
+        payload.pack()
+        if payload.size_bytes > INLINE_BYTES:
+            payload = None
+    waited_s = began_s - job.arrived_s
+    return CallReturned(call.key, call.attempt, waited_s, ran_s, 0.0, payload, printed.text())
+
+
+def _raised(job: Job, call: Call, error: BaseException, began_s: float, printed: Printed) -> CallFailed:
+    ran_s = perf_counter() - began_s
+    _without_our_frames(error)
+    told = failure(error)
+    exception = error if isinstance(error, Exception) else _stand_in(error)
+    return CallFailed(
+        call.key,
+        call.attempt,
+        began_s - job.arrived_s,
+        ran_s,
+        0.0,
+        Payload.of_error(exception),
+        told,
+        printed.text(),
+    )
+
+
+def _without_our_frames(error: BaseException) -> None:
+    frames = error.__traceback__
+    while frames is not None and frames.tb_frame.f_code.co_filename == __file__:
+        frames = frames.tb_next
+    error.__traceback__ = frames
+
+
+def _stand_in(error: BaseException) -> RemoteError:
+    """What is raised for a SystemExit or a KeyboardInterrupt of a function, which must not end the caller."""
+    name = type(error).__name__
+    stand_in = RemoteError(f"the function raised {name}{error.args!r}", type_name=name)
+    return stand_in.with_traceback(error.__traceback__)
+
+
+def _gone(call: Call) -> UnknownFunctionError:
+    return UnknownFunctionError(
+        f"step {call.step!r}: the node has no function {call.function!r} any more", step=call.step
+    )

@@ -1,0 +1,243 @@
+"""One run as its entry node coordinates it: between a RunMachine, the nodes that do the work, and the client."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import Protocol
+
+import msgspec
+
+from mpreg_lab.engine.base import Driver
+from mpreg_lab.errors import MpregError, RunTimeoutError, StepNotFinishedError, UnknownStepError
+from mpreg_lab.protocol.messages import (
+    Call,
+    CallFailed,
+    CallReturned,
+    Calls,
+    CallStarted,
+    CancelCalls,
+    Lane,
+    Message,
+    Outcome,
+    RunDone,
+    RunUpdate,
+    StepError,
+    Submit,
+)
+from mpreg_lab.protocol.payload import Payload
+from mpreg_lab.types import NodeName, RunId, StepName
+from mpreg_lab.workflow.machine import Abort, Began, Execute, Happening, Lost, Placer, Raised, Returned, RunMachine
+from mpreg_lab.workflow.plan import Plan
+from mpreg_lab.workflow.record import RunEvent, StepStatus
+
+__all__ = ["EntryRun", "Held", "Workers"]
+
+
+class Held(msgspec.Struct, frozen=True):
+    """A result that stays on the node that made it until somebody fetches it."""
+
+    node: NodeName
+
+
+class Workers(Protocol):
+    """What a run needs of the node that coordinates it."""
+
+    @property
+    def name(self) -> NodeName:
+        """The coordinating node, which may work too."""
+
+    def give(self, node: NodeName, message: Calls | CancelCalls) -> None:
+        """Have a node do something, or leave it."""
+
+    def fetch(self, node: NodeName, run: RunId, step: StepName) -> Awaitable[Payload]:
+        """Get a result from the node that holds it."""
+
+    def spawn(self, work: Awaitable[None]) -> None:
+        """Have something done in the background."""
+
+
+class EntryRun:
+    """One run, from Submit to RunDone, and its results until they are forgotten.
+
+    Args:
+        send: Gives a message to the client.
+    """
+
+    def __init__(
+        self, submit: Submit, plan: Plan, placer: Placer, workers: Workers, send: Callable[[Message], None]
+    ) -> None:
+        self.id = submit.u
+        self.nodes: set[NodeName] = set()
+        """All nodes that ever had to do with it."""
+        self._plan = plan
+        self._arguments = submit.arguments
+        self._timeout_s = submit.timeout_s
+        self._workers = workers
+        self._send = send
+        self._machine = RunMachine(plan, placer)
+        self._given_s: dict[int, float] = {}
+        self._has: dict[NodeName, set[int]] = {}
+        self._driver = Driver(self._machine, execute=self._execute, publish=self._publish, ended=self._ended)
+
+    @property
+    def over(self) -> bool:
+        """Whether every step has ended."""
+        return self._machine.done
+
+    def start(self) -> None:
+        """Begin."""
+        if self._timeout_s is not None:
+            self._driver.limit(self._timeout_s, self._too_slow)
+        self._driver.start()
+
+    def cancel(self, cause: MpregError) -> None:
+        """Stop it, and say why in RunDone."""
+        self._driver.cancel(cause)
+
+    def lost(self, node: NodeName) -> None:
+        """A node is gone."""
+        self._has.pop(node, None)
+        if self._machine.runs_on(node):
+            self._driver.feed([Lost(self._driver.now_s, node)])
+
+    def heard(self, node: NodeName, outcomes: Sequence[Outcome]) -> None:
+        """A node says what became of calls."""
+        now_s = self._driver.now_s
+        self._driver.feed([self._happening(node, outcome, now_s) for outcome in outcomes])
+
+    async def result(self, step: StepName) -> Payload:
+        """The result of a step.
+
+        Raises:
+            UnknownStepError: If the run has no such step.
+            StepNotFinishedError: If it has no result.
+        """
+        key = self._plan.keys.get(step)
+        if key is None:
+            raise UnknownStepError(f"the run has no step {step!r}", step=step)
+        if key not in self._machine.values:
+            raise StepNotFinishedError(f"step {step!r} has no result", step=step)
+        return await self._value(key)
+
+    # --- instructions to nodes ---
+
+    def _execute(self, todo: list[Execute | Abort]) -> None:
+        lanes: dict[NodeName, list[Lane]] = {}
+        values: dict[NodeName, dict[StepName, Payload]] = {}
+        held: dict[NodeName, dict[StepName, NodeName]] = {}
+        aborted: dict[NodeName, list[int]] = {}
+        now_s = self._driver.now_s
+        for item in todo:
+            node = item.node
+            if type(item) is Abort:
+                aborted.setdefault(node, []).append(item.key)
+                continue
+            assert type(item) is Execute
+            if node not in lanes:
+                lanes[node], values[node], held[node] = [], {}, {}
+            pieces = (item, *item.then) if item.then else (item,)
+            made = {piece.key for piece in item.then} | {item.key} if item.then else frozenset()
+            for piece in pieces:
+                self._given_s[piece.key] = now_s
+                self._bring(piece.key, node, made, values[node], held[node])
+            lanes[node].append(Lane(tuple(map(self._call, pieces))))
+        self.nodes.update(lanes)
+        for node, keys in aborted.items():
+            self._workers.give(node, CancelCalls(self.id, tuple(keys)))
+        for node, work in lanes.items():
+            self._workers.give(node, Calls(self.id, tuple(work), values[node], held[node]))
+
+    def _call(self, piece: Execute) -> Call:
+        key, step = piece.key, piece.step
+        return Call(key, step.name, step.function, self._arguments[key], piece.attempt, bool(self._plan.needs[key]))
+
+    def _bring(
+        self,
+        key: int,
+        node: NodeName,
+        made: Collection[int],
+        values: dict[StepName, Payload],
+        held: dict[StepName, NodeName],
+    ) -> None:
+        """Note what the step needs and the node neither has nor makes before it in the same lane."""
+        has = self._has.setdefault(node, set())
+        for need in self._plan.needs[key]:
+            if need in has or need in made:
+                continue
+            has.add(need)
+            name = self._name(need)
+            value = self._machine.values[need]
+            if type(value) is Held:
+                held[name] = value.node
+            else:
+                values[name] = value
+
+    # --- what nodes say ---
+
+    def _happening(self, node: NodeName, outcome: Outcome, now_s: float) -> Happening:
+        key = outcome.key
+        if type(outcome) is CallStarted:
+            return Began(now_s, key, outcome.attempt, now_s)
+        assert type(outcome) is not CallStarted
+        ran_s, half_s = outcome.ran_s, 0.0
+        if node != self._workers.name:
+            there_s = outcome.waited_s + (ran_s or 0.0) + outcome.idle_s
+            half_s = max(0.0, now_s - self._given_s.get(key, now_s) - there_s) / 2
+        ended_s = now_s - outcome.idle_s - half_s
+        if type(outcome) is CallReturned:
+            started_s = ended_s - outcome.ran_s
+            value = Held(node) if outcome.value is None else outcome.value
+            self._has.setdefault(node, set()).add(key)
+            return Returned(
+                now_s, key, outcome.attempt, started_s, ended_s, value, outcome.printed, ended_s + half_s
+            )
+        assert type(outcome) is CallFailed
+        began_s = None if ran_s is None else ended_s - ran_s
+        return Raised(now_s, key, outcome.attempt, began_s, ended_s, outcome.error, outcome.failure, outcome.printed)
+
+    # --- what the client hears ---
+
+    def _publish(self, events: list[RunEvent]) -> None:
+        self._send(RunUpdate(self.id, tuple(events)))  # type: ignore[arg-type]  # all events are in the union
+
+    def _ended(self) -> None:
+        wanted = self._plan.wanted & self._machine.values.keys()
+        if any(type(self._machine.values[key]) is Held for key in wanted):
+            self._workers.spawn(self._collect(wanted))
+        else:
+            self._send_done({self._name(key): self._machine.values[key] for key in sorted(wanted)})
+
+    async def _collect(self, wanted: frozenset[int]) -> None:
+        results: dict[StepName, Payload] = {}
+        for key in sorted(wanted):
+            try:
+                results[self._name(key)] = await self._value(key)
+            except MpregError as error:
+                # The step did succeed, but its result went with its node.
+                self._machine.errors[key] = error
+        self._send_done(results)
+
+    def _send_done(self, results: dict[StepName, Payload]) -> None:
+        errors = tuple(
+            StepError(self._name(key), error if type(error) is Payload else Payload.of_error(error))
+            for key, error in sorted(self._machine.errors.items())
+        )
+        cause = self._driver.cause
+        self._send(RunDone(self.id, results, errors, None if cause is None else Payload.of_error(cause)))
+
+    async def _value(self, key: int) -> Payload:
+        value = self._machine.values[key]
+        if type(value) is Held:
+            return await self._workers.fetch(value.node, self.id, self._name(key))
+        assert type(value) is Payload
+        return value
+
+    def _name(self, key: int) -> StepName:
+        return self._plan.workflow.steps[key].name
+
+    def _too_slow(self) -> MpregError:
+        out = [name for name, state in self._machine.states() if state in (StepStatus.QUEUED, StepStatus.RUNNING)]
+        return RunTimeoutError(
+            f"the run took longer than {self._timeout_s:g} s. Under way: {', '.join(out[:8])}"
+            + (f" and {len(out) - 8} more" if len(out) > 8 else "")
+        )

@@ -1,0 +1,456 @@
+"""Node: one member of a cluster. A handler for each message; what it decides stands in router, membership and machine."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from mpreg_lab.errors import (
+    ClusterError,
+    ConnectionLostError,
+    MpregError,
+    ProtocolError,
+    RunCancelledError,
+    StepNotFinishedError,
+)
+from mpreg_lab.protocol.messages import (
+    Announce,
+    CallFailed,
+    Calls,
+    CallsDone,
+    Cancel,
+    CancelCalls,
+    Describe,
+    Described,
+    Done,
+    Fetch,
+    Fetched,
+    Forget,
+    FunctionInfo,
+    Goodbye,
+    Hello,
+    Member,
+    Message,
+    Outcome,
+    Refused,
+    RunDone,
+    Submit,
+    Welcome,
+)
+from mpreg_lab.protocol.payload import Payload
+from mpreg_lab.transport.base import Connection
+from mpreg_lab.transport.peer import Peer
+from mpreg_lab.types import ClusterId, FunctionName, NodeName, Resource, RunId, StepName
+from mpreg_lab.workflow.plan import make_plan
+
+from .executor import Executor, Job
+from .failures import failure
+from .functions import Function, FunctionTable
+from .links import Dial, Link, say_hello
+from .membership import Membership
+from .router import Router
+from .runs import EntryRun
+
+__all__ = ["Node"]
+
+KEPT_RUNS = 64
+"""Ended runs of one node whose results are kept, unless their clients forget them earlier; the oldest goes first."""
+
+
+class Node:
+    """One member of a cluster. Made, used and stopped on one loop.
+
+    Args:
+        dial: Opens a connection to another member.
+        slots: How many sync functions run at once.
+    """
+
+    def __init__(
+        self,
+        name: NodeName,
+        resources: Iterable[Resource] = (),
+        *,
+        cluster_id: ClusterId,
+        dial: Dial,
+        slots: int = 4,
+    ) -> None:
+        self.name = name
+        self.cluster_id = cluster_id
+        self._dial = dial
+        self._functions = FunctionTable()
+        itself = Member(name, "", tuple(sorted(resources)), self._functions.infos(), slots, 1)
+        self._membership = Membership(itself)
+        self._router = Router()
+        self._router.update(itself)
+        self._executor = Executor(self._functions, slots, self._report)
+        self._links: dict[NodeName, Link] = {}
+        self._peers: set[Peer] = set()
+        self._runs: OrderedDict[RunId, EntryRun] = OrderedDict()
+        self._runs_of: dict[Peer, set[RunId]] = {}
+        self._values: dict[RunId, dict[StepName, Payload]] = {}
+        self._origins: dict[RunId, tuple[NodeName, Callable[[list[Outcome]], None]]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stopped = False
+
+    # --- for whoever launched it ---
+
+    @property
+    def member(self) -> Member:
+        """How the node describes itself."""
+        return self._membership.itself
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """The cluster as this node sees it."""
+        return self._membership.members
+
+    def accept(self, connection: Connection) -> None:
+        """Serve whoever is at the other end, client or node."""
+        self._peers.add(Peer(connection, self._on_message, on_close=self._on_close))
+
+    def learn(self, members: Sequence[Member]) -> None:
+        """Take these for members, in this order."""
+        for member in members:
+            self._take_in(member)
+        self._membership.order(tuple(member.name for member in members))
+        for member in self._membership.members:
+            self._router.remove(member.name)
+            self._router.update(member)
+
+    def set_url(self, url: str) -> None:
+        """Where others reach this node."""
+        self._change(url=url)
+
+    def register(
+        self, function: Function, *, name: str | None = None, resources: Iterable[Resource] = ()
+    ) -> FunctionInfo:
+        """Add or replace a function; others hear of it by `announce`.
+
+        Raises:
+            FunctionError: If it cannot be called, or has no name.
+        """
+        info = self._functions.register(function, name=name, resources=resources)
+        self._change(functions=self._functions.infos())
+        return info
+
+    def unregister(self, name: FunctionName) -> None:
+        """Take a function away; others hear of it by `announce`."""
+        self._functions.remove(name)
+        self._change(functions=self._functions.infos())
+
+    async def announce(self) -> None:
+        """Tell all other members how this node is now, and wait until each has heard it or is lost."""
+        member = self.member
+        asked = (self._ask(other.name, Announce(_unique(), member)) for other in self._membership.others)
+        replies = await asyncio.gather(*asked, return_exceptions=True)
+        for reply in replies:
+            if isinstance(reply, BaseException) and not isinstance(reply, ConnectionError):
+                raise reply
+
+    async def join(self, connection: Connection) -> None:
+        """Enter the cluster of the node at the other end: learn its members and be known to all of them.
+
+        Raises:
+            ClusterError: If it is a cluster of another name.
+        """
+        peer = Peer(connection, self._on_message, on_close=self._on_close)
+        self._peers.add(peer)
+        for member in await say_hello(peer, self._hello()):
+            self._take_in(member)
+        await self.announce()
+
+    async def stop(self) -> None:
+        """Say goodbye, end all runs, and close everything. May be called twice."""
+        if self._stopped:
+            return
+        self._stopped = True
+        for run in self._runs.values():
+            run.cancel(RunCancelledError(f"node {self.name!r}, which coordinated the run, was stopped"))
+        for link in self._links.values():
+            if link.peer is not None:
+                link.post(Goodbye(self.name))
+        self._executor.stop()
+        for task in self._tasks:
+            task.cancel()
+        closing = [*(link.close() for link in self._links.values()), *(peer.close() for peer in self._peers)]
+        await asyncio.gather(*closing, *self._tasks, return_exceptions=True)
+
+    def join_threads(self, timeout_s: float) -> None:
+        """Wait until the node's threads have ended, at most so long. For another thread than the loop's."""
+        self._executor.join(timeout_s)
+
+    # --- what a run needs: Workers ---
+
+    def give(self, node: NodeName, message: Calls | CancelCalls) -> None:
+        """Have a node, perhaps this one, do something or leave it."""
+        if node != self.name:
+            self._link(node).post(message)
+        elif isinstance(message, Calls):
+            run = self._runs[message.run]
+            self._take_calls(message, self.name, lambda outcomes: run.heard(self.name, outcomes), pack=self._packs)
+        else:
+            self._executor.cancel(message.run, frozenset(message.keys))
+
+    async def fetch(self, node: NodeName, run: RunId, step: StepName) -> Payload:
+        """Get a result from the node that holds it."""
+        if node == self.name:
+            return self._held(run, step)
+        reply = await self._link(node).request(Fetch(_unique(), run, step))
+        if not isinstance(reply, Fetched):
+            raise ProtocolError(f"node {node!r} answered a request for the result of {step!r} with {type(reply).__name__}")
+        return reply.value
+
+    def spawn(self, work: Awaitable[None]) -> None:
+        """Have something done in the background."""
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # --- messages ---
+
+    def _on_message(self, peer: Peer, message: Message) -> None:
+        handler = _HANDLERS.get(type(message))
+        if handler is None:
+            error = ProtocolError(f"a node takes no {type(message).__name__} that it did not ask for")
+            peer.post(Refused(getattr(message, "u", ""), Payload.of_error(error)))
+            return
+        handler(self, peer, message)
+
+    def _on_submit(self, peer: Peer, submit: Submit) -> None:
+        try:
+            run = self._admit(peer, submit)
+        except MpregError as error:
+            peer.post(RunDone(submit.u, refused=Payload.of_error(error)))
+            return
+        run.start()
+
+    def _admit(self, peer: Peer, submit: Submit) -> EntryRun:
+        if self._stopped:
+            raise ClusterError(f"node {self.name!r} is stopping")
+        if submit.u in self._runs:
+            raise ProtocolError(f"a run {submit.u!r} exists already")
+        plan = make_plan(submit.workflow, submit.needs)
+        if len(submit.arguments) != len(plan.needs):
+            raise ProtocolError("the arguments of the workflow do not fit its steps")
+        shapes = submit.shapes or [(None, ())] * len(plan.needs)
+        for step, (positional, keywords) in zip(submit.workflow.steps, shapes, strict=True):
+            self._router.check(step, positional, keywords)
+        run = EntryRun(submit, plan, self._router, self, lambda message: self._answer(peer, message))
+        self._runs[run.id] = run
+        self._runs_of.setdefault(peer, set()).add(run.id)
+        self._drop_old_runs()
+        return run
+
+    def _answer(self, peer: Peer, message: Message) -> None:
+        try:
+            peer.post(message)
+        except MpregError as error:
+            # The results cannot be written as the client wants them: it must hear of its run all the same.
+            if isinstance(message, RunDone):
+                peer.post(RunDone(message.u, refused=Payload.of_error(error)))
+
+    def _on_cancel(self, _: Peer, message: Cancel) -> None:
+        run = self._runs.get(message.run)
+        if run is not None:
+            run.cancel(RunCancelledError("the run was cancelled"))
+
+    def _on_fetch(self, peer: Peer, message: Fetch) -> None:
+        self.spawn(self._reply_fetch(peer, message))
+
+    async def _reply_fetch(self, peer: Peer, message: Fetch) -> None:
+        try:
+            run = self._runs.get(message.run)
+            value = self._held(message.run, message.step) if run is None else await run.result(message.step)
+            peer.post(Fetched(message.u, value))
+        except MpregError as error:
+            peer.post(Refused(message.u, Payload.of_error(error)))
+
+    def _on_forget(self, _: Peer, message: Forget) -> None:
+        self._forget(message.run)
+
+    def _on_describe(self, peer: Peer, message: Describe) -> None:
+        peer.post(Described(message.u, self.cluster_id, self.name, self.members))
+
+    def _on_hello(self, peer: Peer, hello: Hello) -> None:
+        if hello.cluster_id != self.cluster_id:
+            error = ClusterError(f"this is cluster {self.cluster_id!r}, not {hello.cluster_id!r}")
+            peer.post(Refused(hello.u, Payload.of_error(error)))
+            return
+        self._take_in(hello.member)
+        if hello.member.name not in self._links:
+            self._links[hello.member.name] = Link.accepted(hello.member.name, peer, self._link_lost)
+        peer.post(Welcome(hello.u, self.members))
+
+    def _on_announce(self, peer: Peer, message: Announce) -> None:
+        self._take_in(message.member)
+        peer.post(Done(message.u))
+
+    def _on_goodbye(self, _: Peer, message: Goodbye) -> None:
+        self._lose(message.node)
+
+    def _on_calls(self, peer: Peer, calls: Calls) -> None:
+        def report(outcomes: list[Outcome]) -> None:
+            if not peer.closed:
+                peer.post(CallsDone(calls.run, tuple(outcomes)))
+
+        self._take_calls(calls, self._name_of(peer), report, pack=not peer.connection.carries_objects)
+
+    def _on_calls_done(self, peer: Peer, message: CallsDone) -> None:
+        run = self._runs.get(message.run)
+        if run is not None:
+            run.heard(self._name_of(peer), message.outcomes)
+
+    def _on_cancel_calls(self, _: Peer, message: CancelCalls) -> None:
+        self._executor.cancel(message.run, frozenset(message.keys))
+
+    def _on_close(self, peer: Peer) -> None:
+        self._peers.discard(peer)
+        for run_id in self._runs_of.pop(peer, set()):
+            run = self._runs.get(run_id)
+            if run is not None:
+                run.cancel(RunCancelledError("the client went away"))
+                self._forget(run_id)
+        for link in list(self._links.values()):
+            if link.peer is peer:
+                link.gone()
+
+    # --- calls ---
+
+    @property
+    def _packs(self) -> bool:
+        """Whether what is made here may have to leave this process."""
+        return any(not peer.connection.carries_objects for peer in self._peers)
+
+    def _take_calls(
+        self, calls: Calls, origin: NodeName, report: Callable[[list[Outcome]], None], *, pack: bool
+    ) -> None:
+        values = self._values.setdefault(calls.run, {})
+        values.update(calls.values)
+        self._origins[calls.run] = (origin, report)
+        if calls.held:
+            self.spawn(self._fetch_and_work(calls, values, pack=pack))
+        else:
+            self._work(calls, values, pack=pack)
+
+    async def _fetch_and_work(self, calls: Calls, values: dict[StepName, Payload], *, pack: bool) -> None:
+        fetched = [self.fetch(node, calls.run, step) for step, node in calls.held.items()]
+        try:
+            values.update(zip(calls.held, await asyncio.gather(*fetched), strict=True))
+        except MpregError as error:
+            told = Payload.of_error(error)
+            firsts = (lane.calls[0] for lane in calls.lanes)
+            self._report(
+                calls.run,
+                [CallFailed(c.key, c.attempt, 0.0, None, 0.0, told, failure(error)) for c in firsts],
+            )
+            return
+        self._work(calls, values, pack=pack)
+
+    def _work(self, calls: Calls, values: dict[StepName, Payload], *, pack: bool) -> None:
+        for lane in calls.lanes:
+            self._executor.submit(Job(calls.run, lane.calls, values, pack=pack))
+
+    def _report(self, run: RunId, outcomes: list[Outcome]) -> None:
+        origin = self._origins.get(run)
+        if origin is not None:
+            origin[1](outcomes)
+
+    def _held(self, run: RunId, step: StepName) -> Payload:
+        value = self._values.get(run, {}).get(step)
+        if value is None:
+            raise StepNotFinishedError(f"node {self.name!r} has no result of step {step!r} any more", step=step)
+        return value
+
+    def _forget(self, run_id: RunId) -> None:
+        run = self._runs.pop(run_id, None)
+        self._values.pop(run_id, None)
+        self._origins.pop(run_id, None)
+        if run is not None:
+            for node in run.nodes - {self.name}:
+                if self._membership.get(node) is not None:
+                    self._link(node).post(Forget(run_id))
+
+    def _drop_old_runs(self) -> None:
+        if len(self._runs) > KEPT_RUNS:
+            over = [run_id for run_id, run in self._runs.items() if run.over]
+            for run_id in over[: len(self._runs) - KEPT_RUNS]:
+                self._forget(run_id)
+
+    # --- other nodes ---
+
+    def _change(self, **changes: Any) -> None:
+        itself = self.member
+        changed = msgspec.structs.replace(itself, version=itself.version + 1, **changes)
+        self._membership.update(changed)
+        self._router.update(changed)
+
+    def _take_in(self, member: Member) -> None:
+        if member.name != self.name and self._membership.update(member):
+            self._router.update(member)
+
+    def _hello(self) -> Hello:
+        return Hello(_unique(), self.cluster_id, self.member)
+
+    def _link(self, name: NodeName) -> Link:
+        link = self._links.get(name)
+        if link is None:
+            link = self._links[name] = Link(name, lambda: self._open_peer(name), self._link_lost)
+        return link
+
+    async def _open_peer(self, name: NodeName) -> Peer:
+        member = self._membership.get(name)
+        if member is None:
+            raise ConnectionLostError(f"node {name!r} has left the cluster")
+        peer = Peer(await self._dial(member), self._on_message, on_close=self._on_close)
+        self._peers.add(peer)
+        await say_hello(peer, self._hello())
+        return peer
+
+    async def _ask(self, name: NodeName, message: Message) -> Message:
+        return await self._link(name).request(message)
+
+    def _link_lost(self, link: Link) -> None:
+        if self._links.get(link.name) is link:
+            del self._links[link.name]
+            self._lose(link.name)
+
+    def _lose(self, name: NodeName) -> None:
+        if self._stopped or not self._membership.remove(name):
+            return
+        self._router.remove(name)
+        for run in list(self._runs.values()):
+            run.lost(name)
+        for run_id, (origin, _) in list(self._origins.items()):
+            if origin == name:
+                self._values.pop(run_id, None)
+                del self._origins[run_id]
+
+    def _name_of(self, peer: Peer) -> NodeName:
+        for name, link in self._links.items():
+            if link.peer is peer:
+                return name
+        return NodeName(peer.name)
+
+
+_HANDLERS: dict[type, Callable[[Node, Peer, Any], None]] = {
+    Submit: Node._on_submit,
+    Cancel: Node._on_cancel,
+    Fetch: Node._on_fetch,
+    Forget: Node._on_forget,
+    Describe: Node._on_describe,
+    Hello: Node._on_hello,
+    Announce: Node._on_announce,
+    Goodbye: Node._on_goodbye,
+    Calls: Node._on_calls,
+    CallsDone: Node._on_calls_done,
+    CancelCalls: Node._on_cancel_calls,
+}
+
+
+def _unique() -> str:
+    return secrets.token_hex(8)

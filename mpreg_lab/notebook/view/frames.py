@@ -1,0 +1,44 @@
+"""A run as a pandas DataFrame."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mpreg_lab.workflow.record import RunRecord, StepRecord, StepStatus
+
+from .format import line
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["frame"]
+
+
+def frame(record: RunRecord) -> pd.DataFrame:
+    """One row a step, in the order of the workflow; the index is the step's name.
+
+    Columns: function, node, resources (separated by blanks), status (categorical), attempts, queued_s, ran_s,
+    travel_s (seconds, NaN where not known), error (`ValueError: …`, empty if there is none).
+    """
+    import pandas as pd
+
+    steps = list(record.steps.values())
+    return pd.DataFrame(
+        {
+            "function": pd.Series([s.plan.function for s in steps], dtype="string"),
+            "node": pd.Series([s.node for s in steps], dtype="string"),
+            "resources": pd.Series([" ".join(s.plan.resources) for s in steps], dtype="string"),
+            "status": pd.Categorical([s.status.value for s in steps], categories=[s.value for s in StepStatus]),
+            "attempts": pd.Series([s.attempts for s in steps], dtype="int64"),
+            "queued_s": pd.Series([s.queued_s for s in steps], dtype="float64"),
+            "ran_s": pd.Series([s.ran_s for s in steps], dtype="float64"),
+            "travel_s": pd.Series([s.travel_s for s in steps], dtype="float64"),
+            "error": pd.Series([_error(s) for s in steps], dtype="string"),
+        }
+    ).set_axis(pd.Index([s.name for s in steps], name="step", dtype="str"), axis=0)
+
+
+def _error(step: StepRecord) -> str:
+    if step.failure is not None:
+        return line(f"{step.failure.type_name}: {step.failure.message}", 200)
+    return f"skipped: {line(step.because)} failed" if step.because is not None else ""

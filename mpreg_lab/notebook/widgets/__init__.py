@@ -1,0 +1,1 @@
+"""Widgets: Python gives plain state, JavaScript draws it."""

@@ -1,0 +1,1 @@
+"""Frames from one end to the other: in memory and over websockets."""

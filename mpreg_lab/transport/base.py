@@ -1,0 +1,105 @@
+"""What a transport is: Connection, Listener, Transport. transport/registry.py finds the one for a URL."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable
+from typing import ClassVar
+
+from mpreg_lab.protocol.messages import Message
+from mpreg_lab.types import Frame
+
+__all__ = ["MAX_FRAME_BYTES", "OPEN_TIMEOUT_S", "Accept", "Connection", "Listener", "Transport"]
+
+MAX_FRAME_BYTES = 1 << 30
+OPEN_TIMEOUT_S = 2.0
+
+
+class Connection(ABC):
+    """One end of a two-way stream of frames that come whole and in order. Belongs to the loop that it was made on."""
+
+    carries_objects: ClassVar[bool] = False
+    """Whether `send` takes messages themselves, by reference, and no frames."""
+
+    peer_name: str
+    """The other end, for people."""
+
+    @abstractmethod
+    def send(self, frame: Frame | Message) -> None:
+        """Send a frame; never waits. Frames of one tick go out together. After the end, frames are dropped.
+
+        Raises:
+            UnserialisableResultError: If it is longer than a frame may be.
+        """
+
+    @abstractmethod
+    def __aiter__(self) -> AsyncIterator[Frame | Message]:
+        """The frames of the other end, until one of the two closes the connection. For one reader.
+
+        Raises:
+            ConnectionLostError: If it ends in another way.
+        """
+
+    @property
+    @abstractmethod
+    def pending_bytes(self) -> int:
+        """What was sent and has not left this process yet."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Send what is pending, end the connection, and wait until it has ended."""
+
+    @abstractmethod
+    def abort(self) -> None:
+        """End the connection now; what is pending is lost."""
+
+
+Accept = Callable[[Connection], None]
+"""Called on the loop for each connection that a listener takes."""
+
+
+class Listener(ABC):
+    """A place that others connect to."""
+
+    url: str
+    """Complete: it says which port was taken."""
+
+    @abstractmethod
+    async def serve(self) -> None:
+        """Begin to take connections. Who connects earlier waits."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Take no more connections; those that are open live on."""
+
+
+class Transport(ABC):
+    """A way for frames to travel."""
+
+    @abstractmethod
+    async def connect(
+        self,
+        url: str,
+        *,
+        token: str | None = None,
+        timeout_s: float = OPEN_TIMEOUT_S,
+        max_frame_bytes: int = MAX_FRAME_BYTES,
+    ) -> Connection:
+        """Connect to a listener.
+
+        Raises:
+            ConnectError: If nobody answers there, or we are refused.
+        """
+
+    @abstractmethod
+    def listen(
+        self, url: str, accept: Accept, *, token: str | None = None, max_frame_bytes: int = MAX_FRAME_BYTES
+    ) -> Listener:
+        """Take the address at once, so that `url` is known; nobody is answered before `serve`.
+
+        Who connects must show the token, if there is one.
+
+        Raises:
+            ConnectError: If the address is taken.
+            ClusterSpecError: If it is one that we do not listen on.
+        """

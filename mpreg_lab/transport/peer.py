@@ -1,0 +1,202 @@
+"""One end of a connection that speaks messages: posts, requests with their replies, and what comes in."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+
+from mpreg_lab.errors import ConnectionLostError, MpregError, ProtocolError
+from mpreg_lab.protocol import codec
+from mpreg_lab.protocol.messages import Described, Done, Fetched, Message, Refused, Welcome
+from mpreg_lab.protocol.payload import Payload
+from mpreg_lab.types import Frame
+
+from .base import Connection
+
+__all__ = ["Peer"]
+
+_REPLIES = frozenset((Fetched, Described, Done, Welcome, Refused))
+_STALLED_BYTES = 64 << 20
+_STALLED_S = 30.0
+
+
+class Peer:
+    """Speaks messages over a connection, on the loop that it is made on; reads from then on.
+
+    Args:
+        handler: Called as handler(peer, message) for each message that is no reply to a request of ours. If it raises,
+            the other end is answered with Refused.
+        on_close: Called once, as on_close(peer), when the connection has ended, whoever ended it.
+        text: Whether to speak JSON until the other end has spoken; then it is answered in kind.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        handler: Callable[[Peer, Message], None],
+        *,
+        on_close: Callable[[Peer], None] | None = None,
+        text: bool = False,
+    ) -> None:
+        self.connection = connection
+        self.text = text
+        self.closed = False
+        self._handler = handler
+        self._on_close = on_close
+        self._numbers = count(1)
+        self._pending: dict[str, asyncio.Future[Any]] = {}
+        self._sent_bytes = 0
+        self._stall_check: asyncio.TimerHandle | None = None
+        self._loop = asyncio.get_running_loop()
+        self._reader = self._loop.create_task(self._read(), name=f"mpreg reads {connection.peer_name}")
+
+    @property
+    def name(self) -> str:
+        """The other end, for people."""
+        return self.connection.peer_name
+
+    @property
+    def pending_bytes(self) -> int:
+        """What was posted and has not left this process yet."""
+        return self.connection.pending_bytes
+
+    def next_u(self) -> str:
+        """A `u` that no request on this connection has had."""
+        return str(next(self._numbers))
+
+    def post(self, message: Message) -> None:
+        """Send a message; never waits, keeps the order. After the end of the connection, messages are dropped.
+
+        Raises:
+            UnserialisableResultError: If something in it cannot travel; nothing was sent.
+        """
+        if self.closed:
+            return
+        if self.connection.carries_objects:
+            self.connection.send(message)
+            return
+        frame = codec.encode(message, text=self.text)
+        self._sent_bytes += len(frame)
+        self.connection.send(frame)
+        if self._stall_check is None and self.connection.pending_bytes > _STALLED_BYTES:
+            self._watch_for_stall()
+
+    async def request(self, message: Message) -> Any:
+        """Send a message and wait for the reply that has its `u`.
+
+        Raises:
+            ConnectionLostError: If the connection ends first.
+            MpregError: The exception of a Refused, of whatever type it is.
+        """
+        if self.closed:
+            raise _lost(self.name)
+        u: str = message.u  # type: ignore[union-attr]
+        if u in self._pending:
+            raise ValueError(f"a request with u={u!r} is under way on this connection")
+        reply = self._pending[u] = self._loop.create_future()
+        try:
+            self.post(message)
+            return await reply
+        finally:
+            self._pending.pop(u, None)
+
+    async def close(self) -> None:
+        """Send what was posted, end the connection, and wait until `on_close` was called."""
+        await self.connection.close()
+        await asyncio.wait((self._reader,))
+
+    def abort(self) -> None:
+        """End the connection now; what was posted is lost. `on_close` is called soon."""
+        self.connection.abort()
+
+    # --- reading --------------------------------------------------------------------------------------------------
+
+    async def _read(self) -> None:
+        lost: ConnectionLostError | None = None
+        try:
+            async for frame in self.connection:
+                if isinstance(frame, (str, bytes)):
+                    self._take_frame(frame)
+                else:
+                    self._take(frame)
+        except ConnectionLostError as exc:
+            lost = exc
+        finally:
+            self._end(lost or _lost(self.name))
+
+    def _take_frame(self, frame: Frame) -> None:
+        self.text = isinstance(frame, str)
+        try:
+            message = codec.decode(frame)
+        except ProtocolError as exc:
+            self.post(Refused(codec.readable_u(frame), Payload.of_error(exc)))
+        else:
+            self._take(message)
+
+    def _take(self, message: Message) -> None:
+        if type(message) in _REPLIES:
+            reply = self._pending.pop(message.u, None)  # type: ignore[union-attr]
+            if reply is not None:
+                _settle(reply, message)
+                return
+        try:
+            self._handler(self, message)
+        except MpregError as exc:
+            self._refuse(message, exc)
+        except Exception as exc:  # noqa: BLE001 - a mistake in one handler must not cost the connection's other requests
+            self._refuse(message, exc)
+            self._loop.call_exception_handler(
+                {"message": f"the handler of {type(message).__name__} failed", "exception": exc}
+            )
+
+    def _refuse(self, message: Message, exc: Exception) -> None:
+        if not isinstance(message, Refused):  # Else two ends could refuse each other's refusals for ever.
+            self.post(Refused(getattr(message, "u", ""), Payload.of_error(exc)))
+
+    def _end(self, lost: ConnectionLostError) -> None:
+        self.closed = True
+        if self._stall_check is not None:
+            self._stall_check.cancel()
+        for reply in self._pending.values():
+            if not reply.done():
+                reply.set_exception(lost)
+        self._pending.clear()
+        if self._on_close is not None:
+            self._on_close(self)
+
+    # --- a reader that takes nothing ------------------------------------------------------------------------------
+
+    def _watch_for_stall(self) -> None:
+        taken_bytes = self._sent_bytes - self.connection.pending_bytes
+        self._stall_check = self._loop.call_later(_STALLED_S, self._cut_if_stalled, taken_bytes)
+
+    def _cut_if_stalled(self, taken_bytes: int) -> None:
+        self._stall_check = None
+        if self.connection.pending_bytes > _STALLED_BYTES:
+            if self._sent_bytes - self.connection.pending_bytes == taken_bytes:
+                self.abort()
+            else:
+                self._watch_for_stall()
+
+    def __repr__(self) -> str:
+        return f"Peer({self.name}{', closed' if self.closed else ''})"
+
+
+def _settle(reply: asyncio.Future[Any], message: Any) -> None:
+    if reply.done():
+        return
+    if type(message) is not Refused:
+        reply.set_result(message)
+        return
+    try:
+        error = message.error.value()
+    except MpregError as exc:
+        error = exc
+    known = isinstance(error, Exception) and not isinstance(error, StopIteration)  # Which a future does not take.
+    reply.set_exception(error if known else ProtocolError(f"a refusal without a reason: {error!r:.60}"))
+
+
+def _lost(name: str) -> ConnectionLostError:
+    return ConnectionLostError(f"the connection to {name} was closed before the answer came")

@@ -1,0 +1,382 @@
+"""What happened: the events of a run, and RunRecord, their fold. The client and the node use the same fold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from mpreg_lab.types import FunctionName, NodeName, Resource, StepName
+
+from .model import Group
+
+__all__ = [
+    "Attempt",
+    "Cancelled",
+    "Ended",
+    "Failed",
+    "Failure",
+    "Finished",
+    "Opened",
+    "Queued",
+    "Retrying",
+    "RunEvent",
+    "RunRecord",
+    "RunStatus",
+    "Sent",
+    "Skipped",
+    "Started",
+    "StepPlan",
+    "StepRecord",
+    "StepStatus",
+]
+
+
+class StepStatus(StrEnum):
+    """Where a step is."""
+
+    WAITING = "waiting"
+    """For steps that it needs."""
+    QUEUED = "queued"
+    """Nothing is missing; it is with a node, or on its way, and waits for a slot."""
+    RUNNING = "running"
+    RETRYING = "retrying"
+    """An attempt failed and another one will follow."""
+    DONE = "done"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    """A step that it needs failed."""
+    CANCELLED = "cancelled"
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen to the step."""
+        return self in _ENDED
+
+
+_ENDED = frozenset((StepStatus.DONE, StepStatus.FAILED, StepStatus.SKIPPED, StepStatus.CANCELLED))
+
+
+class RunStatus(StrEnum):
+    """Where a run is."""
+
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """An exception as text: enough to read, whatever its class."""
+
+    type_name: str
+    message: str
+    traceback: str = ""
+    """The frames of the function and what it called, as Python prints them; none of ours."""
+
+
+class StepPlan(msgspec.Struct, frozen=True):
+    """What is known of a step before it runs."""
+
+    name: StepName
+    function: FunctionName
+    needs: tuple[StepName, ...] = ()
+    resources: tuple[Resource, ...] = ()
+    """Sorted."""
+
+
+# --- events -------------------------------------------------------------------------------------------------------
+# Times are seconds since the run began, on the clock of the entry node.
+
+
+class RunEvent(msgspec.Struct, frozen=True, tag_field="event", gc=False):
+    """Something that happened to a run or to one of its steps, `now_s` seconds after the run began."""
+
+    now_s: float
+
+
+class Opened(RunEvent, frozen=True, tag="opened"):
+    """The run began: these are its steps."""
+
+    steps: tuple[StepPlan, ...]
+    groups: tuple[Group, ...] = ()
+
+
+class Queued(RunEvent, frozen=True, tag="queued"):
+    """Everything that the step needs is there."""
+
+    step: StepName
+
+
+class Sent(RunEvent, frozen=True, tag="sent"):
+    """The step was given to a node."""
+
+    step: StepName
+    node: NodeName
+    attempt: int = 1
+
+
+class Started(RunEvent, frozen=True, tag="started"):
+    """The node called the function."""
+
+    step: StepName
+    node: NodeName
+    attempt: int = 1
+
+
+class Finished(RunEvent, frozen=True, tag="finished"):
+    """The function returned. Carries all times, so that a short step needs no other event."""
+
+    step: StepName
+    node: NodeName
+    attempt: int = 1
+    queued_s: float = 0.0
+    """When the step was ready."""
+    sent_s: float = 0.0
+    started_s: float = 0.0
+    ended_s: float = 0.0
+    """When the function returned, on the node; `now_s` is when the entry node knew."""
+    printed: str = ""
+    """What the function printed, capped."""
+
+
+class Failed(RunEvent, frozen=True, tag="failed"):
+    """An attempt ended badly, and there will be no other."""
+
+    step: StepName
+    failure: Failure
+    node: NodeName | None = None
+    """None if no node could be found."""
+    attempt: int = 1
+    queued_s: float = 0.0
+    sent_s: float = 0.0
+    started_s: float | None = None
+    """None if the function was not called, or if that is not known."""
+    ended_s: float = 0.0
+    printed: str = ""
+
+
+class Retrying(RunEvent, frozen=True, tag="retrying"):
+    """An attempt ended badly; the next is due at `due_s`."""
+
+    step: StepName
+    failure: Failure
+    node: NodeName | None
+    attempt: int
+    due_s: float
+    sent_s: float = 0.0
+    started_s: float | None = None
+
+
+class Skipped(RunEvent, frozen=True, tag="skipped"):
+    """The step will not run, because `because` failed."""
+
+    step: StepName
+    because: StepName
+
+
+class Cancelled(RunEvent, frozen=True, tag="cancelled"):
+    """The run was cancelled before the step ended."""
+
+    step: StepName
+
+
+class Ended(RunEvent, frozen=True, tag="ended"):
+    """The run is over."""
+
+    status: RunStatus
+
+
+# --- the fold -----------------------------------------------------------------------------------------------------
+
+
+class Attempt(msgspec.Struct):
+    """One try of a step that failed and was followed by another."""
+
+    node: NodeName | None
+    sent_s: float
+    started_s: float | None
+    ended_s: float
+    failure: Failure
+
+
+class StepRecord(msgspec.Struct):
+    """All that is known of one step. Changed by RunRecord.apply alone; times are seconds since the run began."""
+
+    plan: StepPlan
+    status: StepStatus = StepStatus.WAITING
+    node: NodeName | None = None
+    attempts: int = 0
+    """How often it was sent."""
+    ready_s: float | None = None
+    """When nothing was missing any more."""
+    sent_s: float | None = None
+    started_s: float | None = None
+    ended_s: float | None = None
+    """When the function returned or raised, on the node."""
+    known_s: float | None = None
+    """When the entry node knew of the end."""
+    failure: Failure | None = None
+    because: StepName | None = None
+    """The failed step for which it was skipped."""
+    printed: str = ""
+    earlier: list[Attempt] = []
+    """Attempts before the last."""
+
+    @property
+    def name(self) -> StepName:
+        return self.plan.name
+
+    @property
+    def queued_s(self) -> float | None:
+        """Seconds from being ready until the function was called, less the way there; None if it never was."""
+        if self.ready_s is None or self.started_s is None:
+            return None
+        return max(0.0, self.started_s - self.ready_s - (self.travel_s or 0.0) / 2)
+
+    @property
+    def ran_s(self) -> float | None:
+        """Seconds that the function ran in the last attempt; None if it did not, or has not ended."""
+        if self.started_s is None or self.ended_s is None:
+            return None
+        return max(0.0, self.ended_s - self.started_s)
+
+    @property
+    def travel_s(self) -> float | None:
+        """Seconds on the way: the call out and the result back, taken as equal halves; None if not known."""
+        if self.ended_s is None or self.known_s is None or self.started_s is None:
+            return None
+        return max(0.0, 2 * (self.known_s - self.ended_s))
+
+
+class RunRecord:
+    """The state of one run: a fold of its events, in the order in which they came.
+
+    Attributes:
+        steps: Name to record, in the order in which the workflow lists them.
+        groups: Fan-outs.
+        status: Of the whole run.
+        duration_s: Seconds from begin to end; None until it has ended.
+        now_s: The time of the latest event, seconds since the run began.
+        version: Counts the events; equal versions, equal records.
+    """
+
+    __slots__ = ("duration_s", "groups", "now_s", "status", "steps", "version")
+
+    def __init__(self) -> None:
+        self.steps: dict[StepName, StepRecord] = {}
+        self.groups: tuple[Group, ...] = ()
+        self.status = RunStatus.RUNNING
+        self.duration_s: float | None = None
+        self.now_s = 0.0
+        self.version = 0
+
+    @classmethod
+    def of(cls, events: Iterable[RunEvent]) -> RunRecord:
+        """The record after these events."""
+        record = cls()
+        for event in events:
+            record.apply(event)
+        return record
+
+    def apply(self, event: RunEvent) -> None:
+        """Take in one event. An event of a step that the record does not know is an error of the sender: KeyError."""
+        self.version += 1
+        self.now_s = max(self.now_s, event.now_s)
+        _APPLY[type(event)](self, event)
+
+    def count(self, status: StepStatus) -> int:
+        """How many steps are in that state."""
+        return sum(step.status is status for step in self.steps.values())
+
+    @property
+    def failed(self) -> tuple[StepRecord, ...]:
+        """The steps that failed, in the order of the workflow."""
+        return tuple(s for s in self.steps.values() if s.status is StepStatus.FAILED)
+
+    @property
+    def skipped(self) -> tuple[StepRecord, ...]:
+        """The steps that were skipped, in the order of the workflow."""
+        return tuple(s for s in self.steps.values() if s.status is StepStatus.SKIPPED)
+
+    def __repr__(self) -> str:
+        counts = ((status, self.count(status)) for status in StepStatus)
+        states = ", ".join(f"{n} {status}" for status, n in counts if n)
+        return f"RunRecord({len(self.steps)} step{'' if len(self.steps) == 1 else 's'}: {states or 'none'})"
+
+
+def _opened(record: RunRecord, event: Opened) -> None:
+    record.steps = {plan.name: StepRecord(plan) for plan in event.steps}
+    record.groups = event.groups
+
+
+def _queued(record: RunRecord, event: Queued) -> None:
+    step = record.steps[event.step]
+    step.status, step.ready_s = StepStatus.QUEUED, event.now_s
+
+
+def _sent(record: RunRecord, event: Sent) -> None:
+    step = record.steps[event.step]
+    step.status, step.node, step.attempts = StepStatus.QUEUED, event.node, event.attempt
+    step.sent_s, step.started_s, step.ended_s = event.now_s, None, None
+
+
+def _started(record: RunRecord, event: Started) -> None:
+    step = record.steps[event.step]
+    step.status, step.started_s = StepStatus.RUNNING, event.now_s
+
+
+def _finished(record: RunRecord, event: Finished) -> None:
+    step = record.steps[event.step]
+    step.status, step.node, step.attempts = StepStatus.DONE, event.node, event.attempt
+    step.ready_s, step.sent_s, step.started_s = event.queued_s, event.sent_s, event.started_s
+    step.ended_s, step.known_s, step.printed = event.ended_s, event.now_s, event.printed
+
+
+def _failed(record: RunRecord, event: Failed) -> None:
+    step = record.steps[event.step]
+    step.status, step.node, step.failure = StepStatus.FAILED, event.node, event.failure
+    step.started_s, step.ended_s, step.known_s = event.started_s, event.ended_s, event.now_s
+    if event.node is not None:
+        step.attempts, step.ready_s, step.sent_s = event.attempt, event.queued_s, event.sent_s
+    step.printed = event.printed
+
+
+def _retrying(record: RunRecord, event: Retrying) -> None:
+    step = record.steps[event.step]
+    step.status = StepStatus.RETRYING
+    step.attempts = event.attempt
+    attempt = Attempt(event.node, event.sent_s, event.started_s, event.now_s, event.failure)
+    step.earlier = [*step.earlier, attempt]
+
+
+def _skipped(record: RunRecord, event: Skipped) -> None:
+    step = record.steps[event.step]
+    step.status, step.because = StepStatus.SKIPPED, event.because
+
+
+def _cancelled(record: RunRecord, event: Cancelled) -> None:
+    step = record.steps[event.step]
+    step.status = StepStatus.CANCELLED
+    if step.started_s is not None:
+        step.ended_s = step.known_s = event.now_s
+
+
+def _ended(record: RunRecord, event: Ended) -> None:
+    record.status, record.duration_s = event.status, event.now_s
+
+
+_APPLY: dict[type, Callable[[RunRecord, Any], None]] = {
+    Opened: _opened,
+    Queued: _queued,
+    Sent: _sent,
+    Started: _started,
+    Finished: _finished,
+    Failed: _failed,
+    Retrying: _retrying,
+    Skipped: _skipped,
+    Cancelled: _cancelled,
+    Ended: _ended,
+}
