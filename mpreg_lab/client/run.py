@@ -58,11 +58,13 @@ class Run:
     Attributes:
         workflow: What runs.
         record: Everything known of it so far: see RunRecord.
+        plain: Whether a notebook shows it as text alone.
     """
 
     def __init__(self, run_id: RunId, plan: Plan, owner: Owner) -> None:
         self.id = run_id
         self.workflow: Workflow = plan.workflow
+        self.plain = False
         self.record = RunRecord()
         self.record.apply(plan.opened())
         self._plan = plan
@@ -231,6 +233,8 @@ class Run:
         return f"Run({total} step{'' if total == 1 else 's'}: {states})"
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        if self.plain:
+            return {"text/plain": views().text(self)}
         return {"text/plain": repr(self), "text/html": views().html(self)}
 
     # --- for the client: on its loop ---

@@ -30,6 +30,9 @@ class RunViews(Protocol):
     def latency(self, run: Run) -> Any:
         """Where the time went, as a matplotlib Figure."""
 
+    def text(self, run: Run) -> str:
+        """All of it for a terminal of 80 columns."""
+
     def html(self, run: Run) -> str:
         """All of it for a saved notebook: static, with no kernel needed."""
 

@@ -212,7 +212,7 @@ def workflow(text: str | None = None) -> Workflow:
         for species in SPECIES
     ]
     return Workflow(
-        [
+        (
             _step("rows", parse_csv, penguins_text() if text is None else text, at="csv-parser"),
             _step("clean", clean_rows, Ref("rows"), drop=["comments"], at="data-cleaner"),
             _step("summary", aggregate, clean.attr("rows"), by="species", at="aggregator"),
@@ -227,7 +227,7 @@ def workflow(text: str | None = None) -> Workflow:
                 dropped=clean.attr("dropped"),
                 at="formatter",
             ),
-        ]
+        )
     )
 
 
@@ -249,7 +249,7 @@ def main() -> None:
 
 
 def _step(name: str, function: Callable[..., Any], *args: Any, at: str, **kwargs: Any) -> Step:
-    return Step(name, function.__name__, args=args, kwargs=kwargs, resources=[at])
+    return Step(name, function.__name__, args=args, kwargs=kwargs, resources=frozenset({at}))
 
 
 def _text(value: str) -> str:

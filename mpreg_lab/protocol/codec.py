@@ -1,7 +1,7 @@
 """Messages <-> frames: text is JSON, binary is a msgpack head with raw buffers behind it. docs/protocol.md has both.
 
 Binary:  C1 01 00 00 | head length u32 | number of buffers u32 | 0 u32 | buffer lengths u64 each | head | buffers
-Integers are little-endian; each buffer begins at a multiple of 64 and is padded to one: an array is a view of the frame.
+Integers are little-endian. Buffers begin at multiples of 64 and are padded to one: an array is a view of the frame.
 In the head a payload is its pickle, or [pickle, buffers...], where a number stands for a buffer of the table.
 """
 
@@ -16,7 +16,7 @@ from msgspec.structs import force_setattr
 
 from mpreg_lab.errors import ProtocolError, RemoteError, UnserialisableResultError
 from mpreg_lab.types import Frame
-from mpreg_lab.workflow.model import Attr, Ref
+from mpreg_lab.workflow.model import Ref
 
 from .messages import Calls, Message, Submit
 from .payload import CannotTravelError, Payload, message_of, notes_of

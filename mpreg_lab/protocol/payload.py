@@ -188,22 +188,22 @@ def _not_plain(value: Any) -> Iterator[Any]:
     """What is in the value, at any depth, that is no plain data, array or DataFrame."""
     left = _SAMPLE
     todo = [iter((value,))]
-    while todo and left:
+    while todo:
         for item in todo[-1]:
-            kind = type(item)
-            if kind not in _LEAVES:
-                if kind in _CONTAINERS:
-                    todo.append(iter(item))
-                    break
-                if kind is dict:
-                    todo.append(iter(item.values()))
-                    todo.append(iter(item))
-                    break
-                if not _is_table(item):
-                    yield item
-            left -= 1
             if not left:
+                return
+            left -= 1
+            kind = type(item)
+            if kind in _LEAVES:
+                continue
+            if kind in _CONTAINERS:
+                todo.append(iter(item))
                 break
+            if kind is dict:
+                todo += (iter(item), iter(item.values()))
+                break
+            if not _is_table(item):
+                yield item
         else:
             todo.pop()
 
@@ -302,7 +302,6 @@ _NOUNS = {
     "lock": "a lock",
     "RLock": "a lock",
     "socket": "a socket",
-    "memoryview": "a memoryview",
     "function": "a function",
 }
 

@@ -31,7 +31,7 @@ class MemoryConnection(Connection):
 
     @classmethod
     def pair(cls, name: str = "memory", other_name: str = "memory") -> tuple[MemoryConnection, MemoryConnection]:
-        """Two ends of one connection: the end of `name` and the end of `other_name`."""
+        """Two ends of one connection: that of `name`, and that of `other_name`."""
         end, other = cls(other_name), cls(name)
         end._other, other._other = other, end
         return end, other
@@ -84,9 +84,13 @@ class MemoryListener(Listener):
         self.url = url
         self.accept = accept
         self.loop: asyncio.AbstractEventLoop | None = None
+        self.waiting: list[asyncio.Future[None]] = []
 
     async def serve(self) -> None:
         self.loop = asyncio.get_running_loop()
+        for waiter in self.waiting:
+            if not waiter.done():
+                waiter.set_result(None)
 
     async def close(self) -> None:
         _listeners.pop(self.url, None)
@@ -104,10 +108,17 @@ class MemoryTransport(Transport):
         max_frame_bytes: int = MAX_FRAME_BYTES,
     ) -> Connection:
         listener = _listeners.get(url)
-        if listener is None or listener.loop is None:
-            raise ConnectError(f"nobody listens on {url}")
-        if listener.loop is not asyncio.get_running_loop():
-            raise ConnectError(f"{url} belongs to another event loop: connect to a ws:// address of that node")
+        if listener is None:
+            raise ConnectError(f"cannot connect to {url}: nobody listens there")
+        loop = asyncio.get_running_loop()
+        if listener.loop is None:
+            listener.waiting.append(loop.create_future())
+            try:
+                await asyncio.wait_for(listener.waiting[-1], timeout_s)
+            except TimeoutError as exc:
+                raise ConnectError(f"cannot connect to {url}: no answer in {timeout_s:g} s") from exc
+        elif listener.loop is not loop:
+            raise ConnectError(f"cannot connect to {url}: it belongs to another event loop, use a ws:// address")
         end, other = MemoryConnection.pair("a client", url)
         listener.accept(other)
         return end

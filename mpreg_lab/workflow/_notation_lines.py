@@ -249,7 +249,7 @@ class LineReader:
                 self._use(node)
             case ast.Subscript():
                 node.value = self._part(node.value)
-                if any(isinstance(part, ast.Slice) for part in ast.walk(node.slice)):
+                if isinstance(node.slice, ast.Slice):
                     self._refuse(node, "expected one key or index in [ ], not a slice. Make this a step of its own")
                 self._known_before(node.slice)
             case ast.Attribute(value=ast.Name(id=name)) if self._kinds[name] == "group":

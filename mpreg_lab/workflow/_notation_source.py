@@ -106,14 +106,17 @@ def format_error(error: NotationError) -> str:
         return f"line {error.line}:\n{error}"
     column = min(error.column, len(text))
     end = min(max(error.end_column or 0, column + 1), max(len(text), column + 1))
-    start, stop = _window(text, column, _WIDTH - len(_INDENT) - 2)
+    start, stop = _window(text, column, _WIDTH - len(_INDENT))
     before, after = "…" if start else "", "…" if stop < len(text) else ""
     carets = " " * _cells(before + text[start:column]) + "^" * max(1, _cells(text[column : min(end, stop)]))
     return f"line {error.line}:\n{_INDENT}{before}{text[start:stop]}{after}\n{_INDENT}{carets}\n{error}"
 
 
 def _window(text: str, column: int, width: int) -> tuple[int, int]:
-    """The part of a line to show so that it is at most `width` wide and has `column` in it."""
+    """The part of a line to show: all of it, or what has `column` in it and leaves room for two dots in `width`."""
+    if _cells(text) <= width:
+        return 0, len(text)
+    width -= len("……")
     start = stop = column
     while start > 0 and _cells(text[start - 1 : column]) <= width // 3:
         start -= 1

@@ -84,7 +84,7 @@ def _call(step: Step, texts: Sequence[str], names: set[str]) -> str:
 
 def _fan_out(group: Group, members: Sequence[Step], workflow: Workflow, names: set[str]) -> str:
     if not members:
-        return f"[{group.name}() for _ in ()]"
+        return f"[{group.name}() for {_fresh('_', names)} in ()]"
     first = members[0]
     for i, step in enumerate(members):
         if step.name != f"{group.name}[{i}]" or _shape(step) != _shape(first):
@@ -93,9 +93,9 @@ def _fan_out(group: Group, members: Sequence[Step], workflow: Workflow, names: s
     texts = [[_text(value) for value in column] for column in columns]
     call = [column[0] for column in texts]
     varying = [i for i, column in enumerate(texts) if len(set(column)) > 1]
-    if not varying:
-        return f"[{_call(first, call, names)} for _ in [None] * {len(members)}]"
     taken = {*names, first.function.split(".")[0]}
+    if not varying:
+        return f"[{_call(first, call, names)} for {_fresh('_', taken)} in [None] * {len(members)}]"
     variables = [_fresh(f"x{n}", taken) for n in range(len(varying))]
     for i, variable in zip(varying, variables, strict=True):
         call[i] = variable

@@ -114,11 +114,13 @@ class Workflow(msgspec.Struct, frozen=True):
     Attributes:
         returns: Names of steps or groups whose results are wanted. None: all leaves.
         groups: Fan-outs; a group's name may stand in `returns`.
+        name: What it is called in views; may be empty.
     """
 
     steps: tuple[Step, ...]
     returns: tuple[StepName, ...] | None = None
     groups: tuple[Group, ...] = ()
+    name: str = ""
 
     def __post_init__(self) -> None:
         if type(self.steps) is not tuple:

@@ -148,7 +148,7 @@ class Draft:
         """Turn what the notebook's code raises into a NotationError at the expression that did."""
         try:
             yield
-        except Exception as exc:
+        except Exception as exc:  # a border: the notebook's code may raise anything
             raise self._raised(exc, node) from exc
 
     def _raised(self, exc: Exception, node: ast.stmt | ast.expr) -> NotationError:

@@ -44,7 +44,7 @@ class Plan(msgspec.Struct, frozen=True):
             StepPlan(s.name, s.function, tuple(steps[k].name for k in needs), tuple(sorted(s.resources)))
             for s, needs in zip(steps, self.needs, strict=True)
         )
-        return Opened(0.0, tuple(plans), self.workflow.groups)
+        return Opened(0.0, tuple(plans), self.workflow.groups, self.workflow.name)
 
 
 def validate(workflow: Workflow) -> Plan:

@@ -102,6 +102,8 @@ class Opened(RunEvent, frozen=True, tag="opened"):
 
     steps: tuple[StepPlan, ...]
     groups: tuple[Group, ...] = ()
+    name: str = ""
+    """Of the workflow; may be empty."""
 
 
 class Queued(RunEvent, frozen=True, tag="queued"):
@@ -257,17 +259,19 @@ class RunRecord:
     Attributes:
         steps: Name to record, in the order in which the workflow lists them.
         groups: Fan-outs.
+        name: Of the workflow; may be empty.
         status: Of the whole run.
         duration_s: Seconds from begin to end; None until it has ended.
         now_s: The time of the latest event, seconds since the run began.
         version: Counts the events; equal versions, equal records.
     """
 
-    __slots__ = ("duration_s", "groups", "now_s", "status", "steps", "version")
+    __slots__ = ("duration_s", "groups", "name", "now_s", "status", "steps", "version")
 
     def __init__(self) -> None:
         self.steps: dict[StepName, StepRecord] = {}
         self.groups: tuple[Group, ...] = ()
+        self.name = ""
         self.status = RunStatus.RUNNING
         self.duration_s: float | None = None
         self.now_s = 0.0
@@ -309,7 +313,7 @@ class RunRecord:
 
 def _opened(record: RunRecord, event: Opened) -> None:
     record.steps = {plan.name: StepRecord(plan) for plan in event.steps}
-    record.groups = event.groups
+    record.groups, record.name = event.groups, event.name
 
 
 def _queued(record: RunRecord, event: Queued) -> None:

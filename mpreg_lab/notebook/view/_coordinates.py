@@ -7,7 +7,7 @@ results. Blocks are compacted by longest paths in the graph of blocks, which kno
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from itertools import pairwise
 
 from ._layering import Edge, Layered
@@ -15,16 +15,17 @@ from ._ordering import Order
 
 __all__ = ["centres"]
 
-Separation = Callable[[int, int], float]
+HUGE = 50_000
+"""Vertices and dummies; beyond this they are aligned from above only, at half the cost."""
 
 
-def centres(graph: Layered, order: Order, separation: Separation, loose: set[Edge]) -> list[float]:
+def centres(graph: Layered, order: Order, reach: Sequence[float], loose: set[Edge]) -> list[float]:
     """The middle of each vertex and dummy.
 
     Args:
         graph: The graph.
         order: Of its layers.
-        separation: How far the middles of two neighbours in a layer must be apart.
+        reach: Half the width of each, and of the gap it needs.
         loose: Pieces that need not be straight.
     """
     trunks = graph.trunks(graph.up), graph.trunks(graph.down)
@@ -35,12 +36,13 @@ def centres(graph: Layered, order: Order, separation: Separation, loose: set[Edg
     barred = _barred(graph, order, places, trunks[0])
     barred.update(loose, ((v, u) for u, v in loose))
     results = []
-    for layers, fixed, (near, far) in ((order, graph.up, trunks), (order[::-1], graph.down, trunks[::-1])):
+    ways = ((order, graph.up, trunks), (order[::-1], graph.down, trunks[::-1]))
+    for layers, fixed, (near, far) in ways if len(reach) < HUGE else ways[:1]:
         medians = _medians(fixed, places, near, far)
         for sign in (1, -1):
             rows = [row[::sign] for row in layers]
             root = _roots(rows, medians, places, barred, sign)
-            results.append([sign * x for x in _compacted(rows, root, separation)])
+            results.append([sign * x for x in _compacted(rows, root, reach)])
     return _balanced(results)
 
 
@@ -95,35 +97,35 @@ def _roots(rows: Order, medians: list[list[int]], places: list[int], barred: set
     return root
 
 
-def _compacted(rows: Order, root: list[int], separation: Separation) -> list[float]:
+def _compacted(rows: Order, root: list[int], reach: Sequence[float]) -> list[float]:
     """Each block as far left as it can go, then as near to its right neighbours as these leave room."""
-    after: dict[int, dict[int, float]] = {block: {} for block in root}
+    after: dict[int, list[tuple[int, float]]] = {block: [] for block in dict.fromkeys(root)}
     before = dict.fromkeys(after, 0)
     for row in rows:
         for a, b in pairwise(row):
-            known = after[root[a]].get(root[b])
-            before[root[b]] += known is None
-            after[root[a]][root[b]] = max(known or 0.0, separation(a, b))
+            after[root[a]].append((root[b], reach[a] + reach[b]))
+            before[root[b]] += 1
     x = dict.fromkeys(after, 0.0)
     line = [block for block in after if not before[block]]
     for block in line:
-        for other, gap in after[block].items():
+        for other, gap in after[block]:
             x[other] = max(x[other], x[block] + gap)
             before[other] -= 1
             if not before[other]:
                 line.append(other)
     for block in reversed(line):
         if after[block]:
-            x[block] = min(x[other] - gap for other, gap in after[block].items())
+            x[block] = min([x[other] - gap for other, gap in after[block]])
     return [x[block] for block in root]
 
 
 def _balanced(results: list[list[float]]) -> list[float]:
-    """Put the four side by side at the narrowest one, and take the mean of the middle two."""
+    """Put them side by side at the narrowest one, and take the mean of the middle two."""
     narrow = min(results, key=lambda xs: max(xs) - min(xs))
     left, right = min(narrow), max(narrow)
     aligned = []
     for i, xs in enumerate(results):
         shift = left - min(xs) if i % 2 == 0 else right - max(xs)
         aligned.append([x + shift for x in xs])
-    return [sum(sorted(four)[1:3]) / 2 for four in zip(*aligned, strict=True)]
+    half = len(results) // 2
+    return [sum(sorted(ways)[half - 1 : half + 1]) / 2 for ways in zip(*aligned, strict=True)]

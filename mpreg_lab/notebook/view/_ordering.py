@@ -6,6 +6,7 @@ counted as in Barth, Jünger and Mutzel, "Simple and efficient bilayer cross cou
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right, insort
 from collections.abc import Callable, Iterable, Sequence
 
@@ -15,6 +16,9 @@ __all__ = ["crossings", "ordered"]
 
 Order = list[list[int]]
 
+LARGE = 4_000
+"""Vertices and dummies; beyond this fewer ways to save crossings are tried."""
+
 
 def ordered(graph: Layered) -> Order:
     """The vertices and dummies of each layer from left to right."""
@@ -22,11 +26,11 @@ def ordered(graph: Layered) -> Order:
     sweeps = max(2, min(24, 24_000 // (size + 1)))
     best: Order = []
     fewest = -1
-    for start in (_walk(graph, graph.up, graph.down), _walk(graph, graph.down, graph.up)):
-        order, count = _improved(graph, start, sweeps)
+    for before, after in ((graph.up, graph.down), (graph.down, graph.up)):
+        order, count = _improved(graph, _walk(graph, before, after), sweeps)
         if fewest < 0 or count < fewest:
             best, fewest = order, count
-        if fewest == 0:
+        if fewest == 0 or size > LARGE:
             break
     return best
 
@@ -42,10 +46,10 @@ def _crossings(layer: Sequence[int], down: Sequence[Sequence[int]], place: Seque
     count = 0
     ends: list[int] = []
     for vertex in layer:
-        new = sorted(place[v] for v in down[vertex])
-        if ends:
-            total = len(ends)
-            count += sum(total - bisect_right(ends, end) for end in new)
+        new = [place[v] for v in down[vertex]]
+        total = len(ends)
+        for end in new:
+            count += total - bisect_right(ends, end)
         for end in new:
             insort(ends, end)
     return count
@@ -71,7 +75,7 @@ def _walk(graph: Layered, before: list[list[int]], after: list[list[int]]) -> Or
             continue
         seen[vertex] = True
         order[graph.layer[vertex]].append(vertex)
-        stack.extend(_centred(graph, after[vertex])[::-1])
+        stack.extend(reversed(_centred(graph, after[vertex])))
     return order
 
 
@@ -90,7 +94,7 @@ def _improved(graph: Layered, order: Order, sweeps: int) -> tuple[Order, int]:
         if fewest == 0 or idle > 7:
             break
         _sweep(graph, order, downwards=i % 2 == 0, centre=_mean if i % 4 < 2 else _median, flip=i % 8 > 3)
-        if len(graph.layer) < 4_000:
+        if len(graph.layer) < LARGE:
             _exchange(graph, order)
         count = crossings(graph, order)
         idle += 1
@@ -108,7 +112,11 @@ def _sweep(
     levels: Iterable[int] = range(1, len(order)) if downwards else range(len(order) - 2, -1, -1)
     for level in levels:
         layer = order[level]
-        keys = {v: centre([place[u] for u in fixed[v]]) for v in layer if fixed[v]}
+        keys: dict[int, float] = {}
+        for vertex in layer:
+            others = fixed[vertex]
+            if others:
+                keys[vertex] = place[others[0]] if len(others) == 1 else centre([place[v] for v in others])
         moving = [v for v in layer if v in keys]
         if flip:
             moving.reverse()
@@ -142,23 +150,27 @@ def _exchange(graph: Layered, order: Order) -> None:
     """Swap neighbours as long as that saves crossings."""
     place = _places(order, len(graph.layer))
     for layer in order:
-        ends = {v: (sorted(place[u] for u in graph.up[v]), sorted(place[u] for u in graph.down[v])) for v in layer}
+        ends = [_ends(graph, vertex, place) for vertex in layer]
         again = True
         while again:
             again = False
             for i in range(len(layer) - 1):
-                a, b = layer[i], layer[i + 1]
-                if sum(map(_saving, ends[a], ends[b])) > 0:
-                    layer[i], layer[i + 1] = b, a
+                (up, down), (up_, down_) = ends[i], ends[i + 1]
+                # Only if there are crossings now can there be fewer.
+                if (up[-1] > up_[0] or down[-1] > down_[0]) and _saving(up, up_) + _saving(down, down_) > 0:
+                    layer[i], layer[i + 1] = layer[i + 1], layer[i]
+                    ends[i], ends[i + 1] = ends[i + 1], ends[i]
                     again = True
         for i, vertex in enumerate(layer):
             place[vertex] = i
 
 
-def _saving(left: Sequence[int], right: Sequence[int]) -> int:
-    """Crossings between the edges of two neighbours that a swap of them would save; both lists sorted."""
-    if not left or not right or left[-1] <= right[0] and left[0] == right[-1]:
-        return 0
-    if left[-1] <= right[0]:
-        return -sum(len(right) - bisect_right(right, end) for end in left)
-    return sum(bisect_right(right, end - 1) - (len(right) - bisect_right(right, end)) for end in left)
+def _ends(graph: Layered, vertex: int, place: list[int]) -> tuple[list[float], list[float]]:
+    """The places of its neighbours, sorted; where it has none, one that crosses nothing."""
+    up, down = (sorted(place[v] for v in side[vertex]) or [math.nan] for side in (graph.up, graph.down))
+    return up, down
+
+
+def _saving(left: Sequence[float], right: Sequence[float]) -> int:
+    """Crossings between the edges of two neighbours that a swap of them would save; both sorted."""
+    return sum((a > b) - (a < b) for a in left for b in right)

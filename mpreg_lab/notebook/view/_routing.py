@@ -50,6 +50,8 @@ class Routing(msgspec.Struct, frozen=True):
         points = [(self.x[source], self.top(source) + self.heights[source])]
         chain = (source, *self.graph.path[edge], target)
         for a, b in pairwise(chain):
+            if self.x[a] == self.x[b]:
+                continue
             points.append((self.x[a], self.rows[self.graph.layer[a]][1]))
             if (a, b) in self.bus:
                 points += [(self.x[a], self.bus[a, b]), (self.x[b], self.bus[a, b])]
@@ -71,8 +73,8 @@ def fans(graph: Layered, order: Order, wrapped: set[int]) -> list[Fans]:
     for level, nodes in enumerate(order):
         both: Fans = ([], [])
         if wrapped & {level, level + 1} and level + 1 < len(order):
-            into = [[(u, v) for u in graph.up[v]] for v in order[level + 1]]
-            out = [[(u, v) for v in graph.down[u]] for u in nodes]
+            into = [[(u, v) for u in graph.up[v]] for v in order[level + 1] if len(graph.up[v]) >= FAN_FROM]
+            out = [[(u, v) for v in graph.down[u]] for u in nodes if len(graph.down[u]) >= FAN_FROM]
             for found, candidates in zip(both, (into, out), strict=True):
                 for pieces in candidates:
                     fan = [piece for piece in pieces if piece not in taken and min(piece) < graph.real]

@@ -26,9 +26,12 @@ _BAR = 16
 _TEXT_PX = 11.0
 # Between the grounds of light and dark pages, so that it can be read on both.
 _INK = "#76808c"
+_DARK, _LIGHT = "#1b1f24", "#ffffff"
 _STYLE = (
     f"text{{font:{_TEXT_PX:g}px system-ui,-apple-system,'Segoe UI',Roboto,'Noto Sans',sans-serif;fill:{_INK}}}"
     f".g{{stroke:{_INK};stroke-opacity:.25}}.b{{font-weight:600}}.r{{text-anchor:end}}.c{{text-anchor:middle}}"
+    f".w{{stroke:{_INK};stroke-opacity:.6;stroke-dasharray:2 3}}.t{{stroke-width:4;stroke-opacity:.55}}"
+    f".p{{stroke-width:{_BAR}}}.k{{stroke:{_INK};stroke-width:2}}.d{{fill:{_DARK}}}.i{{fill:{_LIGHT}}}"
     ".m{fill:none;stroke-width:2;stroke-linecap:round;stroke-linejoin:round}"
 )
 _MARKED = (StepStatus.FAILED, StepStatus.RETRYING, StepStatus.CANCELLED)
@@ -37,7 +40,7 @@ _MARKED = (StepStatus.FAILED, StepStatus.RETRYING, StepStatus.CANCELLED)
 def timeline_svg(record: RunRecord, *, title: str = "Timeline") -> str:
     """One lane a node, one bar an attempt, coloured by function."""
     drawn, colours = timeline(record), _colours(record)
-    of_step = {name: colours[step.plan.function] for name, step in record.steps.items()}
+    of_step: dict[str, str] = {name: colours[step.plan.function] for name, step in record.steps.items()}
     parts: list[str] = []
     top = 4.0
     for lane in drawn.lanes:
@@ -73,7 +76,7 @@ def _colours(record: RunRecord) -> dict[str, str]:
 def ink_on(colour: str) -> str:
     """Black or white, whichever can be read on that #rrggbb."""
     red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    return "#1b1f24" if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else "#ffffff"
+    return _DARK if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else _LIGHT
 
 
 def _document(height: float, title: str, parts: Iterable[str]) -> str:
@@ -99,12 +102,29 @@ def _axis(ticks: Sequence[Tick], end_s: float, top: float, bottom: float, right:
 
 def _lane(lane: Lane, top: float, end_s: float, colours: dict[str, str]) -> list[str]:
     name = "no node" if lane.node is None else line(lane.node)
-    parts = [_label(name, top), f'<path class="g" d="M0 {top + lane.rows * _ROW + 2:g}H{_WIDTH}"/>']
-    # Waiting is drawn first: a bar of the same row may lie on it.
-    for waiting in (True, False):
-        for bar in lane.bars:
-            parts += _bar(bar, top + bar.row * _ROW, end_s, colours[bar.step], waiting=waiting)
-    return parts
+    strokes: dict[str, list[str]] = {}
+    marked: list[str] = []
+    for bar in lane.bars:
+        y = top + bar.row * _ROW + 3 + _BAR / 2
+        for span in bar.spans:
+            x, right = (_x(s, end_s, _WIDTH - _RIGHT) for s in (span.start_s, span.end_s))
+            # One px of ground between bars that touch.
+            width = max(2.0, right - x - 1) if span.kind == "running" else right - x
+            if width > 0:
+                style = _SPAN[span.kind].format(colours[bar.step])
+                strokes.setdefault(style, []).append(f"M{x:g} {y:g}h{width:.4g}")
+            if span.kind == "running":
+                marked += _on_bar(bar, x, width, y - _BAR / 2, colours[bar.step])
+                if bar.critical:
+                    strokes.setdefault(_CRITICAL, []).append(f"M{x:g} {y + 10:g}h{width:.4g}")
+    # One path a style keeps the file small. Waiting comes first: a bar of the same row may lie on it.
+    first = f'<path class="g" d="M0 {top + lane.rows * _ROW + 2:g}H{_WIDTH}"/>'
+    paths = (f'<path {style} d="{"".join(pieces)}"/>' for style, pieces in sorted(strokes.items(), reverse=True))
+    return [_label(name, top), first, *paths, *marked]
+
+
+_SPAN = {"waiting": 'class="w"', "travelling": 'class="t" stroke="{}"', "running": 'class="p" stroke="{}"'}
+_CRITICAL = 'class="k"'
 
 
 def _label(text: str, top: float) -> str:
@@ -112,31 +132,9 @@ def _label(text: str, top: float) -> str:
     return f'<text class="b" x="0" y="{top + 14:g}">{short}<title>{escape(text)}</title></text>'
 
 
-def _bar(bar: Bar, top: float, end_s: float, colour: str, *, waiting: bool) -> list[str]:
-    parts = []
-    for span in bar.spans:
-        if (span.kind == "waiting") is waiting:
-            x, right = (_x(s, end_s, _WIDTH - _RIGHT) for s in (span.start_s, span.end_s))
-            parts.append(_span(span.kind, x, max(right - x, 0.0), top + 3, colour))
-            if span.kind == "running":
-                parts += _on_bar(bar, x, max(2.0, right - x), top + 3, colour)
-    return parts
-
-
-def _span(kind: str, x: float, width: float, top: float, colour: str) -> str:
-    middle = top + _BAR / 2
-    if kind == "waiting":
-        return f'<path d="M{x:g} {middle:g}h{width:g}" stroke="{_INK}" stroke-opacity=".6" stroke-dasharray="2 3"/>'
-    if kind == "travelling":
-        return f'<path d="M{x:g} {middle:g}h{width:g}" stroke="{colour}" stroke-width="4" stroke-opacity=".55"/>'
-    return f'<rect x="{x:g}" y="{top:g}" width="{max(2.0, width):g}" height="{_BAR}" rx="2" fill="{colour}"/>'
-
-
 def _on_bar(bar: Bar, x: float, width: float, top: float, colour: str) -> list[str]:
     parts = []
     left = x + 5
-    if bar.critical:
-        parts.append(f'<path d="M{x:g} {top + _BAR + 2:g}h{width:g}" stroke="{_INK}" stroke-width="2"/>')
     if bar.status in _MARKED:
         shade = PALETTE[bar.status].light
         parts.append(
@@ -147,7 +145,8 @@ def _on_bar(bar: Bar, x: float, width: float, top: float, colour: str) -> list[s
         left, colour = x + _BAR + 2, shade.fill
     name = line(bar.step)
     if text_width(name, _TEXT_PX) < x + width - left - 3:
-        parts.append(f'<text x="{left:g}" y="{top + 12:g}" style="fill:{ink_on(colour)}">{escape(name)}</text>')
+        ink = "d" if ink_on(colour) == _DARK else "i"
+        parts.append(f'<text class="{ink}" x="{left:g}" y="{top + 12:g}">{escape(name)}</text>')
     return parts
 
 
@@ -168,17 +167,15 @@ def _percentile_heads(right: float) -> list[str]:
 
 def _function(f: FunctionLatency, top: float, most_s: float, right: float, colour: str) -> list[str]:
     middle = top + _ROW / 2
-    to_x = _x(f.max_s, most_s, right)
-    dots = f.runs_s[:: max(1, f.count // 100)]
+    to_x, median = _x(f.max_s, most_s, right), _x(f.p50_s, most_s, right)
+    shown = f.runs_s[:: max(1, f.count // 100)]
+    dots = "".join(f"M{_x(s, most_s, right):g} {middle:g}h0" for s in shown)
     values = (f.p50_s, f.p90_s, f.p99_s, f.max_s)
     return [
         _label(f"{line(f.function)} ({f.count})" if f.count > 1 else line(f.function), top + 1),
         f'<path d="M{_LEFT} {middle:g}H{to_x:g}" stroke="{colour}" stroke-opacity=".4" stroke-width="2"/>',
-        *(
-            f'<circle cx="{_x(s, most_s, right):g}" cy="{middle:g}" r="4" fill="{colour}" fill-opacity=".6"/>'
-            for s in dots
-        ),
-        f'<path d="M{_x(f.p50_s, most_s, right):g} {middle - 8:g}v16" stroke="{colour}" stroke-width="2.5"/>',
+        f'<path d="{dots}" stroke="{colour}" stroke-opacity=".6" stroke-width="8" stroke-linecap="round"/>',
+        f'<path d="M{median:g} {middle - 8:g}v16" stroke="{colour}" stroke-width="2.5"/>' if f.count > 1 else "",
         *(
             f'<text class="r" x="{right + 68 + 56 * i:g}" y="{top + 15:g}">{duration(value)}</text>'
             for i, value in enumerate(values)

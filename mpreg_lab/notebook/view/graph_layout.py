@@ -148,14 +148,10 @@ def _part(members: list[int], links: list[tuple[int, int]], sizes: Sequence[Size
     graph = layered(layer, edges)
     order = ordered(graph)
     half = [width / 2 for width in widths] + [0.0] * (len(graph.layer) - len(widths))
-
-    def separation(a: int, b: int) -> float:
-        dummies = (a >= graph.real) + (b >= graph.real)
-        return half[a] + half[b] + (gap_x, gap_x * 0.75, gap_x * 0.5)[dummies]
-
+    reach = [side + gap_x * (0.5 if node < graph.real else 0.25) for node, side in enumerate(half)]
     lines = fans(graph, order, rows)
     loose = {piece for both in lines for some in both for fan in some for piece in fan}
-    x = centres(graph, order, separation, loose)
+    x = centres(graph, order, reach, loose)
     left = min(middle - side for middle, side in zip(x, half, strict=True))
     x = [round(middle - left, 1) for middle in x]
     routes = routing(graph, order, x, heights, gap_y, lines)

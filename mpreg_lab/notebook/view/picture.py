@@ -108,9 +108,7 @@ def picture(record: RunRecord) -> dict[str, Any]:
 
 def _node(node: Node, steps: list[int]) -> PictureNode:
     box = node.box
-    return PictureNode(
-        line(node.name), node.label, node.sublabel, box.x, box.y, box.width, box.height, steps
-    )
+    return PictureNode(line(node.name), node.label, node.sublabel, box.x, box.y, box.width, box.height, steps)
 
 
 def _steps(record: RunRecord, index: dict[Any, int]) -> list[PictureStep]:

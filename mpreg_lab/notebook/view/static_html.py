@@ -1,24 +1,144 @@
-"""A run as HTML that stays readable in a saved notebook: no script, no style sheet, no inline SVG."""
+"""A run as HTML that stays readable in a saved notebook: no script, no style sheet, no inline SVG.
+
+JupyterLab's sanitizer, which cleans the outputs of notebooks that are not trusted, keeps `img` with a data URI,
+`details`, tables, `class` and simple `style`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from html import escape
+from itertools import islice
 
-from mpreg_lab.workflow.record import RunRecord
+from mpreg_lab.workflow.record import RunRecord, RunStatus, StepRecord, StepStatus
 
-from .preview import result_preview
+from .charts_svg import latency_svg, timeline_svg
+from .format import clip, counted, duration, line, plain
+from .graph_svg import data_uri, svg
+from .palette import MARK
+from .picture import page_scene
+from .preview import Preview, result_preview
 from .summary import headline
 
 __all__ = ["run_html"]
 
+_RESULTS = 20
+_STEPS = 200
+_TEXT = 2000
+"""Characters of one result, one traceback, or one step's printed output."""
+_MONO = "margin:4px 0;white-space:pre-wrap"
+
 
 def run_html(record: RunRecord, results: Mapping[str, object]) -> str:
-    """The run: headline, graph, results, errors, and folded away the steps and the timings.
+    """The run: headline, graph, errors, results, and folded away the steps, what they printed, and the times.
 
-    What differs from run to run carries class `mpreg-timing`, so that a comparison of outputs can blank it.
+    Args:
+        record: The run; it may still be going on.
+        results: Those to show, by name of step or group.
+
+    Returns:
+        One `<div class="mpreg-run-static">`. What differs from run to run is in an `<img class="mpreg-timing" …>` or a
+        `<span class="mpreg-timing">…</span>`, so that a comparison of outputs can blank it.
     """
-    parts = [f"<p><b>{escape(headline(record))}</b></p>"]
-    for name, value in results.items():
-        parts.append(f"<p>{escape(name)}</p><pre>{escape(result_preview(value).text)}</pre>")
+    steps = list(record.steps.values())
+    parts = [
+        f"<div><b>{escape(headline(record))}</b>{_took(record)}</div>",
+        _graph(record) if steps else "",
+        *(_error(step) for step in record.failed[:_RESULTS]),
+        *(_result(name, result_preview(value, _TEXT)) for name, value in islice(results.items(), _RESULTS)),
+        _more(len(results) - _RESULTS, "result"),
+        _steps_table(steps),
+        _printed(steps),
+        _times(record),
+    ]
     return f'<div class="mpreg-run-static">{"".join(parts)}</div>'
+
+
+def _took(record: RunRecord) -> str:
+    return "" if record.duration_s is None else f" {_timing(duration(record.duration_s))}"
+
+
+def _timing(text: str) -> str:
+    return f'<span class="mpreg-timing">{escape(text)}</span>'
+
+
+def _graph(record: RunRecord) -> str:
+    states = ", ".join(f"{line(name)} {step.status}" for name, step in islice(record.steps.items(), 50))
+    more = f" and {counted(len(record.steps) - 50, 'more step')}" if len(record.steps) > 50 else ""
+    alt = escape(f"Dependency graph: {states}{more}")
+    return f'<div><img alt="{alt}" src="{data_uri(svg(page_scene(record), record))}"></div>'
+
+
+def _error(step: StepRecord) -> str:
+    failure = step.failure
+    if failure is None:
+        return ""
+    head = f"{MARK[StepStatus.FAILED]} {escape(line(step.name))}</b> {escape(line(failure.type_name))}: "
+    text = f'<div style="margin-top:8px"><b>{head}{escape(clip(plain(failure.message), _TEXT))}</div>'
+    return text + (_folded("Traceback", _pre(plain(failure.traceback)[-_TEXT:])) if failure.traceback else "")
+
+
+def _result(name: str, preview: Preview) -> str:
+    about = ", ".join(filter(None, (preview.type_name, preview.note)))
+    head = f'<div style="margin-top:8px"><b>{escape(line(name))}</b> <small>{escape(about)}</small></div>'
+    body = _pre(preview.text) if preview.kind == "text" else _preview_table(preview)
+    return head + body + ("<small>Only the beginning is shown.</small>" if preview.cut else "")
+
+
+def _preview_table(preview: Preview) -> str:
+    align = ["right" if number else "left" for number in preview.numeric]
+    return _table(preview.columns, ([escape(cell) for cell in row] for row in preview.rows), align)
+
+
+def _table(columns: Iterable[str], rows: Iterable[Iterable[str]], align: list[str]) -> str:
+    """Cells are HTML already, names of columns are not."""
+
+    def cells(tag: str, texts: Iterable[str]) -> str:
+        row = (f'<{tag} style="text-align:{a}">{text}</{tag}>' for text, a in zip(texts, align, strict=True))
+        return f"<tr>{''.join(row)}</tr>"
+
+    head = cells("th", map(escape, columns))
+    return f"<table><thead>{head}</thead><tbody>{''.join(cells('td', row) for row in rows)}</tbody></table>"
+
+
+def _pre(text: str) -> str:
+    return f'<pre style="{_MONO}">{escape(text.rstrip())}</pre>'
+
+
+def _folded(summary: str, body: str) -> str:
+    return f"<details><summary>{escape(summary)}</summary>{body}</details>"
+
+
+def _more(count: int, noun: str) -> str:
+    return f"<div><small>and {counted(count, f'more {noun}')}</small></div>" if count > 0 else ""
+
+
+def _steps_table(steps: list[StepRecord]) -> str:
+    columns = ("Step", "State", "Function", "Resources", "Node", "Attempts")
+    align = ["left", "left", "left", "left", "left", "right"]
+    table = _table(columns, map(_step_row, steps[:_STEPS]), align)
+    return _folded("Steps", table + _more(len(steps) - _STEPS, "step")) if steps else ""
+
+
+def _step_row(step: StepRecord) -> Iterable[str]:
+    state = f"{MARK[step.status]} {step.status}"
+    texts = (line(step.name), state, line(step.plan.function), line(", ".join(step.plan.resources)))
+    # Which of several nodes took a step depends on who was free.
+    node = "" if step.node is None else _timing(line(step.node))
+    return (*map(escape, texts), node, str(step.attempts or ""))
+
+
+def _printed(steps: list[StepRecord]) -> str:
+    shown = [step for step in steps if step.printed][:_RESULTS]
+    texts = (f"<div><b>{escape(line(s.name))}</b></div>{_pre(clip(plain(s.printed), _TEXT))}" for s in shown)
+    return _folded("Printed", "".join(texts)) if shown else ""
+
+
+def _times(record: RunRecord) -> str:
+    if record.status is RunStatus.RUNNING or not any(step.ran_s is not None for step in record.steps.values()):
+        return ""
+    charts = (("Timeline", timeline_svg(record)), ("Latency", latency_svg(record)))
+    return "".join(
+        _folded(name, f'<img class="mpreg-timing" alt="{name} of the steps" src="{data_uri(chart)}">')
+        for name, chart in charts
+    )

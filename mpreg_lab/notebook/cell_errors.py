@@ -1,0 +1,97 @@
+"""How a mistake looks in a cell: what, where in the cell, the function's own frames, what to do. Never our frames."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
+
+from mpreg_lab.client.run import Run
+from mpreg_lab.errors import MpregError, NotationError, RunCancelledError, RunFailedError, RunTimeoutError
+from mpreg_lab.workflow.notation import format_error
+from mpreg_lab.workflow.record import StepRecord
+
+from .view.format import plain
+
+__all__ = ["plainly", "told"]
+
+E = TypeVar("E", bound=BaseException)
+
+_RED, _BOLD, _END = "\x1b[31m", "\x1b[1m", "\x1b[0m"
+_SHOWN = 5
+
+
+def plainly(error: E, lines: Sequence[str]) -> E:
+    """The same exception, which a notebook will show as these lines and nothing else."""
+    shown = [line for text in lines for line in text.split("\n")]
+    error._render_traceback_ = lambda: shown  # type: ignore[attr-defined]  # IPython asks for this attribute
+    return error
+
+
+def told(error: BaseException, cell: str = "", lines: Mapping[str, int] | None = None, run: Run | None = None) -> list[str]:
+    """The lines for an error of a workflow cell.
+
+    Args:
+        cell: The text of the cell. lines: Step to its line in it.
+        run: The run that failed; None if there was none.
+    """
+    lines = lines or {}
+    if isinstance(error, NotationError):
+        return [_title(error, "the workflow cannot be read"), "", *format_error(error).split("\n")]
+    if run is not None and run.record.failed:
+        return _failed(run, cell, lines)
+    if isinstance(error, KeyboardInterrupt):
+        return [_title(error, "the run was cancelled"), "", _kept(run)]
+    if isinstance(error, (RunCancelledError, RunTimeoutError)):
+        return [_title(error, plain(str(error))), "", _kept(run)]
+    step = getattr(error, "step", None) if isinstance(error, MpregError) else None
+    return [_title(error, plain(str(error))), *_mark(cell, lines.get(step or ""))]
+
+
+def _failed(run: Run, cell: str, lines: Mapping[str, int]) -> list[str]:
+    failed = run.record.failed
+    error = run.exception
+    shown = []
+    if isinstance(error, RunFailedError) or len(failed) > 1:
+        shown += [f"{_RED}{len(failed)} steps failed{_END}: {', '.join(plain(s.name) for s in failed[:8])}", ""]
+    for step in failed[:_SHOWN]:
+        shown += [*_failed_step(run, step, cell, lines), ""]
+    if len(failed) > _SHOWN:
+        shown += [f"... and {len(failed) - _SHOWN} more: run.record.failed", ""]
+    skipped = [plain(step.name) for step in run.record.skipped]
+    if skipped:
+        more = f" and {len(skipped) - 8} more" if len(skipped) > 8 else ""
+        shown.append(f"Skipped because of that: {', '.join(skipped[:8])}{more}")
+    return [*shown, _kept(run)]
+
+
+def _failed_step(run: Run, step: StepRecord, cell: str, lines: Mapping[str, int]) -> list[str]:
+    assert step.failure is not None
+    where = f" on node {plain(step.node)}" if step.node else ""
+    attempts = f", attempt {step.attempts}" if step.attempts > 1 else ""
+    title = f"{_RED}{plain(step.failure.type_name)}{_END} in step {_BOLD}{plain(step.name)}{_END}{where}{attempts}"
+    frames = plain(step.failure.traceback).rstrip("\n").split("\n") if step.failure.traceback else []
+    if len(frames) < 3:
+        frames = [f"{plain(step.failure.type_name)}: {plain(step.failure.message)}"]
+    return [title, *_mark(cell, lines.get(step.name)), "", *frames]
+
+
+def _mark(cell: str, line: int | None) -> list[str]:
+    """The line of the cell."""
+    text = cell.split("\n")
+    if line is None or not 1 <= line <= len(text):
+        return []
+    return [f"  line {line}: {plain(text[line - 1].strip())[:200]}"]
+
+
+def _title(error: BaseException, message: str) -> str:
+    return f"{_RED}{type(error).__name__}{_END}: {message}"
+
+
+def _kept(run: Run | None) -> str:
+    if run is None:
+        return "Nothing was started."
+    ended = [s for s in run.record.steps.values() if s.status == "done"]
+    if not ended:
+        return "No step had succeeded before."
+    names = ", ".join(plain(s.name) for s in ended[:6]) + (", ..." if len(ended) > 6 else "")
+    return f"What succeeded is kept in the run: {names}"

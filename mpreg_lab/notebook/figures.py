@@ -1,0 +1,271 @@
+"""A run as matplotlib figures, in the positions and colours of the other views. Importing it imports matplotlib."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from functools import cache
+from io import BytesIO
+from typing import Any
+
+from matplotlib import font_manager
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch, PathPatch, Polygon
+from matplotlib.path import Path
+from matplotlib.ticker import FuncFormatter
+
+from mpreg_lab.notebook.view.charts_svg import SHARE_COLOURS, ink_on
+from mpreg_lab.notebook.view.format import duration, line
+from mpreg_lab.notebook.view.graph_svg import curve, group_status
+from mpreg_lab.notebook.view.latency import FunctionLatency
+from mpreg_lab.notebook.view.latency import latency as latencies
+from mpreg_lab.notebook.view.palette import MARK, PALETTE, function_colours
+from mpreg_lab.notebook.view.picture import page_scene
+from mpreg_lab.notebook.view.scene import LABEL_PX, SUBLABEL_PX, TEXT_LEFT, Node, members
+from mpreg_lab.notebook.view.summary import headline
+from mpreg_lab.notebook.view.timeline import Bar
+from mpreg_lab.notebook.view.timeline import timeline as timelines
+from mpreg_lab.workflow.record import RunRecord, StepStatus
+
+__all__ = ["RunFigure", "graph", "latency", "timeline"]
+
+_PX_PER_INCH = 96.0
+_WIDEST_INCH = 12.0
+_INK, _PALE, _EDGE = "#24292f", "#66707b", "#8791a0"
+_FONT = "DejaVu Sans"  # Comes with matplotlib.
+_BAR = 0.72
+
+
+class RunFigure(Figure):
+    """A figure that a notebook shows once, with or without `%matplotlib inline`; pyplot does not know it."""
+
+    def __init__(self, title: str, width_inch: float, height_inch: float) -> None:
+        super().__init__(figsize=(width_inch, height_inch), dpi=_PX_PER_INCH, facecolor="white")
+        FigureCanvasAgg(self)
+        self._title = title
+
+    def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
+        png = BytesIO()
+        # Twice the pixels, shown at half the size: sharp on fine screens.
+        self.savefig(png, format="png", dpi=2 * _PX_PER_INCH)
+        width, height = (round(inch * _PX_PER_INCH) for inch in self.get_size_inches())
+        return png.getvalue(), {"width": width, "height": height}
+
+    def __repr__(self) -> str:
+        return f"RunFigure({self._title})"
+
+    __str__ = __repr__
+
+
+def graph(record: RunRecord) -> RunFigure:
+    """The dependency graph, coloured by state."""
+    scene = page_scene(record)
+    width, height = max(scene.width, 200.0) + 24, scene.height + 48
+    scale = min(1.0, _WIDEST_INCH * _PX_PER_INCH / width)
+    figure = _figure("graph", record, width * scale / _PX_PER_INCH, height * scale / _PX_PER_INCH)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_axis_off()
+    axes.set_xlim(-12, width - 12)
+    axes.set_ylim(height - 36, -36)
+    _write(axes, 0, -18, headline(record), 12 * scale, weight="bold", va="center")
+    for route in scene.edges:
+        _draw_edge(axes, curve(route, scene.direction), scale)
+    for node in scene.nodes:
+        _draw_node(axes, node, group_status(_counts(node, record)), scale)
+    return figure
+
+
+def timeline(record: RunRecord) -> RunFigure:
+    """One lane a node, one bar an attempt, coloured by function."""
+    drawn = timelines(record)
+    rows = sum(lane.rows for lane in drawn.lanes)
+    figure = _figure("timeline", record, 9.0, 1.4 + min(12.0, 0.26 * max(rows, 1)))
+    axes = figure.subplots()
+    colours = _colours(record)
+    functions = {name: step.plan.function for name, step in record.steps.items()}
+    top, places = 0, []
+    for lane in drawn.lanes:
+        for bar in lane.bars:
+            _draw_bar(axes, bar, top + bar.row, colours[functions[bar.step]], drawn.end_s)
+        places.append(top + (lane.rows - 1) / 2)
+        top += lane.rows
+        axes.axhline(top - 0.5, color=_PALE, alpha=0.3, linewidth=0.8)
+    _time_axis(axes, drawn.end_s, "time since the run began")
+    _name_rows(axes, places, ["no node" if lane.node is None else lane.node for lane in drawn.lanes])
+    axes.set_ylim(max(top, 1) - 0.5, -0.5)
+    axes.set_title("Timeline", loc="left", fontsize=11, color=_INK)
+    _legend(figure, colours)
+    return figure
+
+
+def latency(record: RunRecord) -> RunFigure:
+    """How long each function ran, and which share of its steps' time was waiting, travelling and running."""
+    drawn = latencies(record)
+    count = max(1, len(drawn.functions))
+    figure = _figure("latency", record, 9.0, 2.4 + min(12.0, 0.6 * count))
+    above, below = figure.subplots(2, 1)
+    colours = _colours(record)
+    for row, f in enumerate(drawn.functions):
+        colour = colours[f.function]
+        above.hlines(row, 0, f.max_s, color=colour, alpha=0.4, linewidth=2)
+        above.plot(f.runs_s, [row] * f.count, "o", color=colour, alpha=0.6, markersize=6, markeredgewidth=0)
+        if f.count > 1:
+            above.plot([f.p50_s], [row], "|", color=colour, markersize=14, markeredgewidth=2.5)
+        text = f"  p50 {duration(f.p50_s)}, p90 {duration(f.p90_s)}, p99 {duration(f.p99_s)}"
+        _write(above, 1.0, row, text, 8, transform=above.get_yaxis_transform(), va="center", color=_PALE)
+    most_s = max((f.max_s for f in drawn.functions), default=0.0)
+    _time_axis(above, most_s, "run time of a call")
+    _name_rows(above, list(range(len(drawn.functions))), [_function_name(f) for f in drawn.functions])
+    above.set_ylim(count - 0.5, -0.5)
+    above.set_title("Latency by function: every call, and the median", loc="left", fontsize=11, color=_INK)
+    _draw_shares(below, record)
+    return figure
+
+
+def _figure(kind: str, record: RunRecord, width_inch: float, height_inch: float) -> RunFigure:
+    title = f"{kind}, {headline(record)}"
+    figure = RunFigure(title, width_inch, height_inch)
+    if kind != "graph":
+        figure.set_layout_engine("constrained")
+    return figure
+
+
+def _colours(record: RunRecord) -> dict[str, str]:
+    return function_colours(step.plan.function for step in record.steps.values())
+
+
+def _counts(node: Node, record: RunRecord) -> Counter[StepStatus]:
+    return Counter(step.status for step in members(node, record))
+
+
+def _function_name(f: FunctionLatency) -> str:
+    return f"{line(f.function, 24)} ({f.count})" if f.count > 1 else f.function
+
+
+def _draw_edge(axes: Axes, path: str, scale: float) -> None:
+    codes = {"M": Path.MOVETO, "L": Path.LINETO, "Q": Path.CURVE3, "C": Path.CURVE4}
+    points: list[tuple[float, float]] = []
+    kinds: list[Any] = []
+    for letter, numbers in re.findall(r"([MLQC])([^MLQC]+)", path):
+        values = [float(n) for n in numbers.split()]
+        pairs = list(zip(values[::2], values[1::2], strict=True))
+        points += pairs
+        kinds += [codes[letter]] * len(pairs)
+    axes.add_patch(PathPatch(Path(points, kinds), fill=False, edgecolor=_EDGE, linewidth=1.1 * scale))
+    (x, y), (x_, y_) = points[-1], points[-2]
+    across, along = (abs(y - y_) > abs(x - x_), 1 if (x - x_) + (y - y_) > 0 else -1)
+    tip = [(x, y), (x - 4, y - 7 * along), (x + 4, y - 7 * along)]
+    if not across:
+        tip = [(x, y), (x - 7 * along, y - 4), (x - 7 * along, y + 4)]
+    axes.add_patch(Polygon(tip, closed=True, facecolor=_EDGE, edgecolor="none"))
+
+
+def _draw_node(axes: Axes, node: Node, status: StepStatus, scale: float) -> None:
+    shade, box = PALETTE[status].light, node.box
+    middle = box.y + box.height / 2
+    for shift in (4, 0) if node.size > 1 else (0,):
+        corner = (box.x + shift + 7, box.y + shift + 7)
+        style: dict[str, Any] = {"facecolor": shade.fill, "edgecolor": shade.stroke, "linewidth": 0.9 * scale}
+        axes.add_patch(FancyBboxPatch(corner, box.width - 14, box.height - 14, boxstyle="round,pad=7", **style))
+    points = 72 / _PX_PER_INCH * scale
+    _write(axes, box.x + 16, middle, MARK[status], 13 * points, color=shade.stroke, va="center", ha="center")
+    # This font is wider than those of the page.
+    left = box.x + TEXT_LEFT
+    _write(axes, left, middle - 8, node.label, LABEL_PX * 0.88 * points, color=shade.text, weight="bold", va="center")
+    _write(axes, left, middle + 9, node.sublabel, SUBLABEL_PX * 0.88 * points, color=shade.text, va="center")
+
+
+def _draw_bar(axes: Axes, bar: Bar, row: int, colour: str, end_s: float) -> None:
+    broken = bar.status in (StepStatus.FAILED, StepStatus.RETRYING, StepStatus.CANCELLED)
+    for span in bar.spans:
+        width = span.end_s - span.start_s
+        if span.kind == "waiting":
+            axes.hlines(
+                row, span.start_s, span.end_s, color=_PALE, alpha=0.7, linewidth=0.9, linestyle="dotted", zorder=1
+            )
+        elif span.kind == "travelling":
+            axes.barh(row, width, 0.2, span.start_s, color=colour, alpha=0.55, zorder=2)
+        else:
+            shade = PALETTE[bar.status].light
+            edge = {"edgecolor": shade.stroke} if broken else {"edgecolor": "white", "linewidth": 0.5}
+            axes.barh(
+                row,
+                max(width, end_s / 600),
+                _BAR,
+                span.start_s,
+                color=shade.fill if broken else colour,
+                zorder=3,
+                **edge,
+            )
+            mark = f"{MARK[bar.status]} " if broken else ""
+            text = mark + line(bar.step, 40)
+            if end_s and width / end_s * 78 > len(text):
+                ink = shade.text if broken else ink_on(colour)
+                _write(axes, span.start_s + end_s * 0.006, row, text, 8, color=ink, va="center", zorder=4)
+            if bar.critical:
+                axes.hlines(row + _BAR / 2 + 0.05, span.start_s, span.end_s, color=_INK, linewidth=1.4, zorder=4)
+
+
+def _draw_shares(axes: Axes, record: RunRecord) -> None:
+    shares = latencies(record).by_function
+    rows = list(range(len(shares)))
+    lefts = [0.0] * len(shares)
+    for kind, colour in SHARE_COLOURS.items():
+        widths = [getattr(share, f"{kind}_s") for share in shares]
+        axes.barh(rows, widths, 0.6, lefts, color=colour, label=kind)
+        lefts = [a + b for a, b in zip(lefts, widths, strict=True)]
+    for row, share in enumerate(shares):
+        text = f"  {share.fractions[2]:.0%} running"
+        _write(axes, 1.0, row, text, 8, transform=axes.get_yaxis_transform(), va="center", color=_PALE)
+    _time_axis(axes, max(lefts, default=0.0), "time of all steps of the function")
+    _name_rows(axes, rows, [share.name for share in shares])
+    axes.set_ylim(max(1, len(shares)) - 0.5, -0.5)
+    axes.set_title("Where the time went", loc="left", fontsize=11, color=_INK)
+    if shares:
+        axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3, frameon=False, fontsize=8, borderaxespad=0)
+
+
+def _time_axis(axes: Axes, end_s: float, label: str) -> None:
+    unit, factor = next(((u, f) for u, f, least in _UNITS if end_s >= least), _UNITS[-1][:2])
+    axes.set_xlim(0, end_s * 1.02 or 1.0)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: f"{seconds * factor:.4g}"))
+    axes.set_xlabel(f"{label} ({unit})", fontsize=9, color=_PALE)
+    axes.tick_params(labelsize=8, colors=_PALE, length=0)
+    axes.grid(axis="x", color=_PALE, alpha=0.2)
+    axes.set_axisbelow(True)
+    for side in axes.spines.values():
+        side.set_visible(False)
+
+
+_UNITS = (("min", 1 / 60, 120.0), ("s", 1.0, 1.0), ("ms", 1e3, 1e-3), ("µs", 1e6, 0.0))
+
+
+def _name_rows(axes: Axes, places: list[float] | list[int], names: list[str]) -> None:
+    texts = [_legible(line(name, 28)) for name in names]
+    axes.set_yticks(places, texts, fontsize=8, color=_INK, parse_math=False, family=_FONT)
+
+
+def _legend(figure: Figure, colours: dict[str, str]) -> None:
+    shown = list(colours.items())[:8]
+    patches = [Polygon([(0, 0)], facecolor=colour, label=_legible(line(name, 28))) for name, colour in shown]
+    if patches:
+        legend = figure.legend(handles=patches, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
+        for text in legend.get_texts():
+            text.set_parse_math(False)
+
+
+def _write(axes: Axes, x: float, y: float, text: str, size: float, *, color: str = _INK, **style: Any) -> None:
+    # `$` in a name is not mathematics.
+    axes.text(x, y, _legible(text), fontsize=size, color=color, family=_FONT, parse_math=False, **style)
+
+
+def _legible(text: str) -> str:
+    """The text with a box for what the font does not have: matplotlib would warn for each of them."""
+    return "".join(char if char in " \n" or ord(char) in _glyphs() else "□" for char in text)
+
+
+@cache
+def _glyphs() -> frozenset[int]:
+    return frozenset(font_manager.get_font(font_manager.findfont(_FONT)).get_charmap())

@@ -1,0 +1,161 @@
+"""One %%mpreg_workflow cell, from its text to the run: parse, submit, show, wait, and tell what went wrong."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from types import CodeType
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from mpreg_lab.client.run import Run
+from mpreg_lab.client.sync import Client
+from mpreg_lab.cluster.local import LocalCluster, find_cluster
+from mpreg_lab.errors import MagicError, MpregError
+from mpreg_lab.workflow.model import Workflow
+from mpreg_lab.workflow.notation import Draft, parse
+from mpreg_lab.workflow.plan import levels, validate
+from mpreg_lab.workflow.record import RunRecord, RunStatus
+
+from .cell_errors import plainly, told
+from .feed import Feed
+from .view.static_html import run_html
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+__all__ = ["WorkflowCell", "Written"]
+
+_AT_ONCE_S = 0.02
+"""So long we wait for a refusal before we show anything: a workflow that never began needs no picture."""
+_LAST_LOOK_S = 2.0
+
+
+class Written:
+    """A workflow that was not run, as `--dry-run` gives it.
+
+    Attributes:
+        workflow: It.
+    """
+
+    def __init__(self, workflow: Workflow) -> None:
+        self.workflow = workflow
+        self._record = RunRecord.of([validate(workflow).opened()])
+
+    def __repr__(self) -> str:
+        depth = len(levels(self.workflow))
+        return f"{self.workflow!r}, {depth} level{'' if depth == 1 else 's'}, not run"
+
+    def _repr_html_(self) -> str:
+        return run_html(self._record, {})
+
+
+class WorkflowCell:
+    """One execution of a cell.
+
+    Args:
+        shell: Where names are looked up, and where `out` is set.
+        text: The cell without its first line.
+        plain: Text alone, for a terminal.
+        silent: Neither a picture nor text; errors are raised all the same.
+    """
+
+    def __init__(self, shell: InteractiveShell, text: str, *, plain: bool, silent: bool) -> None:
+        self._shell = shell
+        self._text = text
+        self._plain = plain
+        self._silent = silent
+        self._lines: Mapping[str, int] = {}
+
+    def write(self, name: str) -> Workflow:
+        """The workflow of the cell; expressions of the notebook are evaluated.
+
+        Raises:
+            MpregError: If it cannot be; shown with its line.
+        """
+        with self._telling():
+            return self._build(parse(self._text), name)
+
+    def run(self, cluster: str | None, name: str, out: str | None, timeout_s: float | None) -> Run:
+        """Run it on a cluster, show it, wait, and set `out`.
+
+        Raises:
+            Exception: What went wrong; shown with the line of its step, and none of our frames.
+        """
+        with self._telling():
+            draft = parse(self._text)
+            target = self._find(cluster)
+            workflow = self._build(draft, name)
+            validate(workflow)
+            run = target.submit(workflow, timeout=timeout_s)
+        run.plain = self._plain
+        if out:
+            self._shell.user_ns[out] = run
+        feed = None
+        try:
+            if not run.join(_AT_ONCE_S) or run.record.status is not RunStatus.FAILED or run.record.failed:
+                feed = self._show(run)
+            run.join()
+        except KeyboardInterrupt as interrupt:
+            run.join(_LAST_LOOK_S)
+            self._show_end(run, feed)
+            raise plainly(interrupt, told(interrupt, self._text, self._lines, run)) from None
+        error = run.exception
+        if error is not None:
+            if run.record.failed or run.status is RunStatus.CANCELLED:
+                self._show_end(run, feed)
+            raise plainly(error, told(error, self._text, self._lines, run)) from None
+        if feed is not None:
+            feed.wait(_LAST_LOOK_S)
+        return run
+
+    # --- helpers ---
+
+    @contextlib.contextmanager
+    def _telling(self) -> Any:
+        try:
+            yield
+        except MpregError as error:
+            raise plainly(error, told(error, self._text, self._lines)) from None
+
+    def _build(self, draft: Draft, name: str) -> Workflow:
+        self._lines = dict(draft.names)
+        script = draft.build(self._evaluate)
+        self._lines = dict(script.lines)
+        return msgspec.structs.replace(script.workflow, name=name)
+
+    def _evaluate(self, code: CodeType, local: Mapping[str, object]) -> object:
+        names = self._shell.user_ns
+        return eval(code, {**names, **local} if local else names)
+
+    def _find(self, wanted: str | None) -> LocalCluster | Client:
+        named = self._shell.user_ns.get(wanted) if wanted else None
+        if isinstance(named, (LocalCluster, Client)):
+            return named
+        if named is not None:
+            raise MagicError(f"{wanted} is a {type(named).__name__}, not a cluster")
+        return find_cluster(wanted)
+
+    def _show(self, run: Run) -> Feed | None:
+        if self._silent or self._plain:
+            return None
+        from IPython.display import display
+
+        from .widgets.run_view import RunView
+
+        view = RunView(run.record)
+        view.on_cancel(run.cancel)
+        feed = Feed(run, view)
+        display(view)
+        return feed
+
+    def _show_end(self, run: Run, feed: Feed | None) -> None:
+        """What stays in the cell of a run that is not returned, because it ended with an error."""
+        if self._silent:
+            return
+        from IPython.display import display
+
+        if feed is not None:
+            feed.wait(_LAST_LOOK_S)
+        display(run)
