@@ -135,7 +135,7 @@ def _functions_module(name: str) -> ModuleType:
 
 
 def _register(cluster: LocalCluster, module: ModuleType | None) -> None:
-    """Give a cluster the functions of a module: what its FUNCTIONS says, resource to functions, or else all public ones."""
+    """Give a cluster a module's functions: what FUNCTIONS says, resource to functions, or else all public ones."""
     listed: Mapping[str, Sequence[Callable[..., Any]]] = getattr(module, "FUNCTIONS", None) or {"": _public(module)}
     for resource, functions in listed.items():
         for function in functions:
@@ -145,7 +145,11 @@ def _register(cluster: LocalCluster, module: ModuleType | None) -> None:
 def _public(module: ModuleType | None) -> list[Callable[..., Any]]:
     names = vars(module) if module is not None else {}
     own = (value for name, value in names.items() if not name.startswith("_") and name != "nodes")
-    return [value for value in own if callable(value) and getattr(value, "__module__", "") == getattr(module, "__name__", None)]
+    return [
+        value
+        for value in own
+        if callable(value) and getattr(value, "__module__", "") == getattr(module, "__name__", None)
+    ]
 
 
 def _nodes(module: ModuleType | None) -> Any:

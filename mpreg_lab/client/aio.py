@@ -12,8 +12,8 @@ from typing import Any, Self
 import msgspec
 
 from mpreg_lab.errors import (
-    ConnectionLostError,
     ConnectError,
+    ConnectionLostError,
     MpregError,
     ProtocolError,
     UnserialisableArgumentError,
@@ -147,7 +147,8 @@ class AsyncClient:
 
     def start(self, plan: Plan, *, timeout: float | None = None) -> Run:
         """Submit a checked workflow over the open connection. On the client's loop."""
-        assert self._peer is not None and self._loop is not None
+        assert self._peer is not None
+        assert self._loop is not None
         run = Run(RunId(_unique()), plan, _Owner(self, self._loop))
         self._runs[run.id] = self._waiting[run.id] = run
         weakref.finalize(run, _forget, weakref.ref(self), self._loop, run.id).atexit = False

@@ -111,7 +111,9 @@ class Run:
         step = self.record.steps.get(StepName(name))
         if step is None:
             known = [*self.record.steps, *(group.name for group in self.workflow.groups)]
-            raise UnknownStepError(f"the run has no step {name!r}. " + did_you_mean(name, known, "Its steps: "), step=name)
+            raise UnknownStepError(
+                f"the run has no step {name!r}. " + did_you_mean(name, known, "Its steps: "), step=name
+            )
         if step.name in self._payloads:
             return self._payloads[step.name].value()
         if step.status is StepStatus.DONE:
@@ -121,7 +123,7 @@ class Run:
     @property
     def errors(self) -> dict[str, Exception]:
         """The exceptions of all steps that failed, by step."""
-        return dict(self._errors)
+        return {str(step): error for step, error in self._errors.items()}
 
     @property
     def exception(self) -> Exception | None:
@@ -266,7 +268,9 @@ class Run:
 
     def _end(self) -> None:
         if self.record.status is RunStatus.RUNNING:
-            self.record.status = RunStatus.CANCELLED if isinstance(self._refused, RunCancelledError) else RunStatus.FAILED
+            self.record.status = (
+                RunStatus.CANCELLED if isinstance(self._refused, RunCancelledError) else RunStatus.FAILED
+            )
         with self._lock:
             self._done.set()
             callbacks, self._on_end = self._on_end, []
@@ -302,9 +306,7 @@ class Run:
         if name in self._errors:
             return self._errors[name]
         if step.status is StepStatus.SKIPPED:
-            return StepSkippedError(
-                f"step {name!r} was skipped, because {step.because!r} failed", step=name, run=self
-            )
+            return StepSkippedError(f"step {name!r} was skipped, because {step.because!r} failed", step=name, run=self)
         if step.status is StepStatus.CANCELLED:
             return RunCancelledError(f"step {name!r} has no result: the run was cancelled", step=name, run=self)
         if self.done and self._refused is not None:

@@ -1,4 +1,4 @@
-"""Nodes in this process: they talk by reference, or over real sockets; each also listens for clients of other processes."""
+"""Nodes in this process. They talk by reference or over real sockets; each also listens for clients from outside."""
 
 from __future__ import annotations
 

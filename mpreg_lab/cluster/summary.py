@@ -36,9 +36,7 @@ def cluster_html(kind: str, name: str, members: Sequence[Member] | None) -> str:
         f"<td>{_tags(_own(member))}</td><td>{member.slots}</td></tr>"
         for member in members
     )
-    heads = "".join(
-        f'<th style="text-align: left">{head}</th>' for head in ("node", "resources", "functions", "slots")
-    )
+    heads = "".join(f'<th style="text-align: left">{head}</th>' for head in ("node", "resources", "functions", "slots"))
     common = ", ".join(f"<code>{escape(builtin)}</code>" for builtin in sorted(_BUILTIN_NAMES))
     return (
         f"<div>{title}: {_count(len(members), 'node')}</div>"

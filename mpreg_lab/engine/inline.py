@@ -97,12 +97,12 @@ class InlineRun:
         happening: Happening
         try:
             function = self._functions[step.function]
-            args = substitute(step.args, self.results.__getitem__)
-            kwargs = substitute(step.kwargs, self.results.__getitem__)
+            args = substitute(step.args, self._result)
+            kwargs = substitute(step.kwargs, self._result)
             value = function(*args, **kwargs)
             if inspect.isawaitable(value):
                 value = await value
-        except Exception as error:  # a user's function
+        except Exception as error:  # noqa: BLE001  # a user's function
             ended_s = driver.now_s
             self.errors[step.name] = error
             happening = Raised(ended_s, piece.key, piece.attempt, started_s, ended_s, error, failure_of(error))
@@ -113,6 +113,9 @@ class InlineRun:
             happening = Returned(ended_s, piece.key, piece.attempt, started_s, ended_s, value)
         driver.feed([happening])
         return isinstance(happening, Returned)
+
+    def _result(self, step: str) -> object:
+        return self.results[StepName(step)]
 
     def _take(self, todo: list[Execute | Abort]) -> None:
         for item in todo:
@@ -142,7 +145,9 @@ class _Here:
     def choose(self, step: Step, near: Collection[NodeName], avoid: Collection[NodeName]) -> NodeName:
         if step.function not in self._functions:
             hint = did_you_mean(step.function, self._functions, "Functions: ")
-            raise UnknownFunctionError(f"step {step.name!r}: there is no function {step.function!r}. {hint}", step=step.name)
+            raise UnknownFunctionError(
+                f"step {step.name!r}: there is no function {step.function!r}. {hint}", step=step.name
+            )
         return HERE
 
     def can_run(self, step: Step, node: NodeName) -> bool:

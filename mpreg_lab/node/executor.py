@@ -19,7 +19,7 @@ from msgspec.structs import force_setattr
 from mpreg_lab.errors import RemoteError, UnknownFunctionError, UnserialisableResultError
 from mpreg_lab.protocol.messages import Call, CallFailed, CallReturned, CallStarted, Outcome
 from mpreg_lab.protocol.payload import CannotTravelError, Payload, check_serialisable
-from mpreg_lab.types import RunId
+from mpreg_lab.types import RunId, StepName
 from mpreg_lab.workflow.references import substitute
 
 from .failures import failure
@@ -46,7 +46,7 @@ class Job:
 
     __slots__ = ("arrived_s", "calls", "dropped", "pack", "position", "run", "since_s", "task", "told", "values")
 
-    def __init__(self, run: RunId, calls: tuple[Call, ...], values: dict[str, Payload], *, pack: bool) -> None:
+    def __init__(self, run: RunId, calls: tuple[Call, ...], values: dict[StepName, Payload], *, pack: bool) -> None:
         self.run, self.calls, self.values, self.pack = run, calls, values, pack
         self.arrived_s = perf_counter()
         self.position = 0
@@ -69,6 +69,8 @@ class Executor:
         self._jobs: dict[int, Job] = {}
         self._waiting = 0  # jobs given to the threads and not yet finished by them
         self._outbox: deque[tuple[Job, Outcome, float]] = deque()
+        self._ended: deque[Job] = deque()  # by the threads
+        self._leaving: deque[Job] = deque()  # the threads, because an async call comes next
         self._woken = False
         self._ticker: asyncio.TimerHandle | None = None
         self._stopped = False
@@ -82,7 +84,7 @@ class Executor:
             self._ticker = self._loop.call_later(REPORT_S, self._tick)
 
     def cancel(self, run: RunId, keys: frozenset[int]) -> None:
-        """Do not start these calls, and cancel them if they are async; a thread cannot be stopped, its result is lost."""
+        """Do not start these calls; cancel them if they are async. A thread cannot be stopped: its result is lost."""
         for job in list(self._jobs.values()):
             if job.run == run:
                 job.dropped |= keys
@@ -115,6 +117,8 @@ class Executor:
     # --- where a job runs ---
 
     def _go_on(self, job: Job) -> None:
+        if self._stopped:
+            return
         found = self._functions.get(job.calls[job.position].function)
         if found is not None and found[1]:
             job.task = self._loop.create_task(self._run_async(job))
@@ -128,56 +132,65 @@ class Executor:
         self._queue.put(job)
 
     def _work(self) -> None:
-        while (job := self._queue.get()) is not None:
-            self._run(job)
-            # Otherwise this thread would hold the last job, and its values, until it gets the next.
-            del job
+        with capture() as printed:
+            while (job := self._queue.get()) is not None:
+                self._run(job, printed)
+                # Otherwise this thread would hold the last job, and its values, until it gets the next.
+                del job
 
-    def _run(self, job: Job) -> None:
+    def _run(self, job: Job, printed: Printed) -> None:
         while job.position < len(job.calls):
             call = job.calls[job.position]
             if call.key in job.dropped:
                 break
             function, is_coroutine = self._functions.get(call.function) or (None, False)
             if is_coroutine:
-                self._wake(self._leave_thread, job)
+                self._leaving.append(job)
+                self._wake()
                 return
-            began_s = perf_counter()
-            job.since_s, job.told = began_s, False
-            with capture() as printed:
-                try:
-                    if function is None:
-                        raise _gone(call)
-                    args, kwargs = _arguments(call, job.values)
-                    value: Any = function(*args, **kwargs)
-                    outcome = _returned(job, call, value, began_s, printed)
-                except BaseException as error:  # a user's function; SystemExit too must not end the thread
-                    outcome = _raised(job, call, error, began_s, printed)
+            job.told = False
+            job.since_s = began_s = perf_counter()
+            outcome: CallReturned | CallFailed
+            try:
+                if function is None:
+                    raise _gone(call)
+                args, kwargs = _arguments(call, job.values)
+                outcome = _returned(job, call, function(*args, **kwargs), began_s, printed)
+            except BaseException as error:  # noqa: BLE001  # a user's function; SystemExit too must not end the thread
+                outcome = _raised(job, call, error, began_s, printed)
             if not self._put(job, outcome):
                 break
-        self._wake(self._end, job, True)
+        self._ended.append(job)
+        self._wake()
 
     async def _run_async(self, job: Job) -> None:
+        with capture() as printed:
+            stays = await self._await_calls(job, printed)
+        job.task = None
+        if stays:
+            self._finish(job)
+            self._flush()
+        else:
+            self._go_on(job)
+
+    async def _await_calls(self, job: Job, printed: Printed) -> bool:
+        """Make the async calls of a lane, as far as they follow each other; whether the lane is over."""
         while job.position < len(job.calls):
             call = job.calls[job.position]
             function, is_coroutine = self._functions.get(call.function) or (None, False)
             if call.key in job.dropped:
                 break
             if function is None or not is_coroutine:
-                job.task = None
-                self._go_on(job)
-                return
-            began_s = perf_counter()
-            job.since_s, job.told = began_s, False
+                return False
+            job.told = False
+            job.since_s = began_s = perf_counter()
             try:
-                with capture() as printed:
-                    outcome = await _call_async(job, call, function, began_s, printed)
+                outcome = await _call_async(job, call, function, began_s, printed)
             except asyncio.CancelledError:
                 break
             if not self._put(job, outcome):
                 break
-        job.task = None
-        self._end(job, False)
+        return True
 
     def _put(self, job: Job, outcome: CallReturned | CallFailed) -> bool:
         """Note an outcome; whether the lane goes on."""
@@ -188,24 +201,31 @@ class Executor:
 
     # --- from the threads to the loop ---
 
-    def _wake(self, function: Callable[..., None], *args: object) -> None:
+    def _wake(self) -> None:
+        """Have the loop look at what the threads left for it: once, however many of them do."""
+        if self._woken:
+            return
+        self._woken = True
         try:
-            self._loop.call_soon_threadsafe(function, *args)
+            self._loop.call_soon_threadsafe(self._collect)
         except RuntimeError:
             # The node was stopped while a function ran on: nobody waits for it.
             if not self._loop.is_closed():
                 raise
 
-    def _leave_thread(self, job: Job) -> None:
-        self._waiting -= 1
-        if not self._stopped:
-            self._go_on(job)
-
-    def _end(self, job: Job, in_thread: bool) -> None:
-        self._jobs.pop(id(job), None)
-        if in_thread:
+    def _collect(self) -> None:
+        # First, so that what is left from now on wakes the loop again.
+        self._woken = False
+        while self._ended:
             self._waiting -= 1
+            self._finish(self._ended.popleft())
+        while self._leaving:
+            self._waiting -= 1
+            self._go_on(self._leaving.popleft())
         self._flush()
+
+    def _finish(self, job: Job) -> None:
+        self._jobs.pop(id(job), None)
 
     def _flush(self) -> None:
         if self._stopped:
@@ -238,15 +258,22 @@ class Executor:
             self._ticker = self._loop.call_later(REPORT_S, self._tick)
 
 
-def _arguments(call: Call, values: dict[str, Payload]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def _arguments(call: Call, values: dict[StepName, Payload]) -> tuple[tuple[Any, ...], dict[str, Any]]:
     args, kwargs = call.arguments.value()
     if call.refers:
-        args = substitute(args, lambda step: values[step].value())
-        kwargs = substitute(kwargs, lambda step: values[step].value())
+
+        def result(step: str) -> Any:
+            return values[StepName(step)].value()
+
+        args = tuple([substitute(value, result) for value in args])
+        if kwargs:
+            kwargs = {name: substitute(value, result) for name, value in kwargs.items()}
     return args, kwargs
 
 
-async def _call_async(job: Job, call: Call, function: Function, began_s: float, printed: Printed) -> CallReturned | CallFailed:
+async def _call_async(
+    job: Job, call: Call, function: Function, began_s: float, printed: Printed
+) -> CallReturned | CallFailed:
     try:
         args, kwargs = _arguments(call, job.values)
         return _returned(job, call, await function(*args, **kwargs), began_s, printed)
@@ -254,7 +281,7 @@ async def _call_async(job: Job, call: Call, function: Function, began_s: float, 
         if call.key in job.dropped:
             raise
         return _raised(job, call, error, began_s, printed)  # the function cancelled itself
-    except BaseException as error:  # a user's function; SystemExit too must not end the loop
+    except BaseException as error:  # noqa: BLE001  # a user's function; SystemExit too must not end the loop
         return _raised(job, call, error, began_s, printed)
 
 
@@ -277,7 +304,7 @@ def _returned(job: Job, call: Call, value: Any, began_s: float, printed: Printed
         if payload.size_bytes > INLINE_BYTES:
             payload = None
     waited_s = began_s - job.arrived_s
-    return CallReturned(call.key, call.attempt, waited_s, ran_s, 0.0, payload, printed.text())
+    return CallReturned(call.key, call.attempt, waited_s, ran_s, 0.0, payload, printed.take())
 
 
 def _raised(job: Job, call: Call, error: BaseException, began_s: float, printed: Printed) -> CallFailed:
@@ -293,7 +320,7 @@ def _raised(job: Job, call: Call, error: BaseException, began_s: float, printed:
         0.0,
         Payload.of_error(exception),
         told,
-        printed.text(),
+        printed.take(),
     )
 
 

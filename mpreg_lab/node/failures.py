@@ -24,7 +24,7 @@ def failure(error: BaseException) -> Failure:
 def _message(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception as exc:  # a user's __str__
+    except Exception as exc:  # noqa: BLE001  # a user's __str__
         return f"<its __str__ raised {type(exc).__name__}>"
 
 
@@ -33,7 +33,7 @@ def _traceback(error: BaseException) -> str:
         told = traceback.TracebackException.from_exception(error, limit=-40)
         _drop_our_frames(told, set())
         return _CELL.sub('File "notebook cell"', "".join(told.format()))
-    except Exception as exc:  # a user's __str__, __repr__ or source lines
+    except Exception as exc:  # noqa: BLE001  # a user's __str__, __repr__ or source lines
         return f"{type(error).__name__} (its traceback cannot be shown: {type(exc).__name__})\n"
 
 

@@ -85,17 +85,36 @@ def describe(function: Function, name: FunctionName, resources: Iterable[Resourc
     except (TypeError, ValueError):
         return FunctionInfo(name, tuple(sorted(resources)), None, "(...)", doc)
     parameters = tuple(
-        Parameter(p.name, ParameterKind(int(p.kind)), p.default is p.empty and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL))
+        Parameter(
+            p.name, ParameterKind(int(p.kind)), p.default is p.empty and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
+        )
         for p in signature.parameters.values()
     )
-    return FunctionInfo(name, tuple(sorted(resources)), parameters, str(signature), doc)
+    return FunctionInfo(name, tuple(sorted(resources)), parameters, _readable(signature), doc)
+
+
+def _readable(signature: inspect.Signature) -> str:
+    """The signature without quotation marks around annotations, which `from __future__ import annotations` gives."""
+
+    def bare(annotation: Any) -> Any:
+        return _Bare(annotation) if isinstance(annotation, str) else annotation
+
+    parameters = [p.replace(annotation=bare(p.annotation)) for p in signature.parameters.values()]
+    return str(signature.replace(parameters=parameters, return_annotation=bare(signature.return_annotation)))
+
+
+class _Bare(str):
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
 
 
 def is_async(function: Function) -> bool:
     """Whether calling it gives a coroutine: `async def`, also behind functools.partial or as a `__call__`."""
     while hasattr(function, "func"):
         function = function.func
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
 
 
 def call_problem(info: FunctionInfo, positional: int, keywords: Iterable[str]) -> str | None:

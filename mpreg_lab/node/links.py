@@ -55,7 +55,8 @@ class Link:
             ConnectError, ConnectionLostError: If the node cannot be reached, or is lost before it answers.
             Exception: Whatever the node refuses the request with.
         """
-        return await (await self._ready()).request(message)
+        reply: Message = await (await self._ready()).request(message)
+        return reply
 
     async def close(self) -> None:
         """Close the connection; nothing is reported as lost."""

@@ -16,7 +16,7 @@ LIMIT = 64 * 1024
 
 
 class Printed:
-    """What one step printed so far, to both streams, in the order in which it came."""
+    """What a step printed so far, to both streams, in the order in which it came; steps of one lane take turns."""
 
     __slots__ = ("_length", "_parts")
 
@@ -30,12 +30,14 @@ class Printed:
             self._parts.append(text[: LIMIT - self._length])
         self._length += len(text)
 
-    def text(self) -> str:
-        """All of it, with a last line that says how much was cut."""
+    def take(self) -> str:
+        """All of it, with a last line that says how much was cut; the next step begins with nothing."""
         if not self._length:
             return ""
         cut = self._length - LIMIT
-        return "".join(self._parts) + (f"\n[... {cut:,} more characters were printed]\n" if cut > 0 else "")
+        text = "".join(self._parts) + (f"\n[... {cut:,} more characters were printed]\n" if cut > 0 else "")
+        self._parts, self._length = [], 0
+        return text
 
 
 _PRINTED: ContextVar[Printed | None] = ContextVar("mpreg_printed", default=None)

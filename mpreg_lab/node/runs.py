@@ -11,7 +11,6 @@ from mpreg_lab.engine.base import Driver
 from mpreg_lab.errors import MpregError, RunTimeoutError, StepNotFinishedError, UnknownStepError
 from mpreg_lab.protocol.messages import (
     Call,
-    CallFailed,
     CallReturned,
     Calls,
     CallStarted,
@@ -176,22 +175,18 @@ class EntryRun:
 
     def _happening(self, node: NodeName, outcome: Outcome, now_s: float) -> Happening:
         key = outcome.key
-        if type(outcome) is CallStarted:
+        if isinstance(outcome, CallStarted):
             return Began(now_s, key, outcome.attempt, now_s)
-        assert type(outcome) is not CallStarted
         ran_s, half_s = outcome.ran_s, 0.0
         if node != self._workers.name:
             there_s = outcome.waited_s + (ran_s or 0.0) + outcome.idle_s
             half_s = max(0.0, now_s - self._given_s.get(key, now_s) - there_s) / 2
         ended_s = now_s - outcome.idle_s - half_s
-        if type(outcome) is CallReturned:
+        if isinstance(outcome, CallReturned):
             started_s = ended_s - outcome.ran_s
             value = Held(node) if outcome.value is None else outcome.value
             self._has.setdefault(node, set()).add(key)
-            return Returned(
-                now_s, key, outcome.attempt, started_s, ended_s, value, outcome.printed, ended_s + half_s
-            )
-        assert type(outcome) is CallFailed
+            return Returned(now_s, key, outcome.attempt, started_s, ended_s, value, outcome.printed, ended_s + half_s)
         began_s = None if ran_s is None else ended_s - ran_s
         return Raised(now_s, key, outcome.attempt, began_s, ended_s, outcome.error, outcome.failure, outcome.printed)
 

@@ -1,4 +1,4 @@
-"""Node: one member of a cluster. A handler for each message; what it decides stands in router, membership and machine."""
+"""Node: one member of a cluster. A handler for each message; decisions are those of router, membership and machine."""
 
 from __future__ import annotations
 
@@ -202,7 +202,9 @@ class Node:
             return self._held(run, step)
         reply = await self._link(node).request(Fetch(_unique(), run, step))
         if not isinstance(reply, Fetched):
-            raise ProtocolError(f"node {node!r} answered a request for the result of {step!r} with {type(reply).__name__}")
+            raise ProtocolError(
+                f"node {node!r} answered a request for the result of {step!r} with {type(reply).__name__}"
+            )
         return reply.value
 
     def spawn(self, work: Awaitable[None]) -> None:

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from mpreg_lab.client.run import Run
 from mpreg_lab.errors import MpregError, NotationError, RunCancelledError, RunFailedError, RunTimeoutError
+from mpreg_lab.types import StepName
 from mpreg_lab.workflow.notation import format_error
 from mpreg_lab.workflow.record import StepRecord
 
@@ -27,7 +28,9 @@ def plainly(error: E, lines: Sequence[str]) -> E:
     return error
 
 
-def told(error: BaseException, cell: str = "", lines: Mapping[str, int] | None = None, run: Run | None = None) -> list[str]:
+def told(
+    error: BaseException, cell: str = "", lines: Mapping[StepName, int] | None = None, run: Run | None = None
+) -> list[str]:
     """The lines for an error of a workflow cell.
 
     Args:
@@ -44,10 +47,10 @@ def told(error: BaseException, cell: str = "", lines: Mapping[str, int] | None =
     if isinstance(error, (RunCancelledError, RunTimeoutError)):
         return [_title(error, plain(str(error))), "", _kept(run)]
     step = getattr(error, "step", None) if isinstance(error, MpregError) else None
-    return [_title(error, plain(str(error))), *_mark(cell, lines.get(step or ""))]
+    return [_title(error, plain(str(error))), *_mark(cell, lines.get(StepName(step or "")))]
 
 
-def _failed(run: Run, cell: str, lines: Mapping[str, int]) -> list[str]:
+def _failed(run: Run, cell: str, lines: Mapping[StepName, int]) -> list[str]:
     failed = run.record.failed
     error = run.exception
     shown = []
@@ -64,7 +67,7 @@ def _failed(run: Run, cell: str, lines: Mapping[str, int]) -> list[str]:
     return [*shown, _kept(run)]
 
 
-def _failed_step(run: Run, step: StepRecord, cell: str, lines: Mapping[str, int]) -> list[str]:
+def _failed_step(run: Run, step: StepRecord, cell: str, lines: Mapping[StepName, int]) -> list[str]:
     assert step.failure is not None
     where = f" on node {plain(step.node)}" if step.node else ""
     attempts = f", attempt {step.attempts}" if step.attempts > 1 else ""

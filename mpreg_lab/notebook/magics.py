@@ -18,6 +18,7 @@ from .workflow_cell import WorkflowCell, Written
 
 if TYPE_CHECKING:
     import pandas as pd
+    from IPython.core.interactiveshell import InteractiveShell
 
 __all__ = ["MpregMagics"]
 
@@ -76,7 +77,7 @@ class MpregMagics(Magics):
             print(f"{_workflow_usage()}\n\n{_NOTATION}")
             return None
         silent = cell.rstrip().endswith(";")
-        work = WorkflowCell(self.shell, cell, plain=options.plain or not self._has_widgets(), silent=silent)
+        work = WorkflowCell(self._shell, cell, plain=options.plain or not self._has_widgets(), silent=silent)
         if options.dry_run:
             written = Written(work.write(options.name))
             self._bind(options.out, written)
@@ -159,7 +160,12 @@ class MpregMagics(Magics):
 
     def _bind(self, name: str | None, value: object) -> None:
         if name:
-            self.shell.user_ns[name] = value
+            self._shell.user_ns[name] = value
+
+    @property
+    def _shell(self) -> InteractiveShell:
+        assert self.shell is not None
+        return self.shell
 
     def _has_widgets(self) -> bool:
         """Whether there is a notebook at the other end; a terminal shows text."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from mpreg_lab.client.run import Run
@@ -56,7 +55,5 @@ def shown_results(run: Run) -> dict[str, Any]:
     """The results of a run that can be shown; a result whose class is not to be had here is left out."""
     try:
         return run.results
-    except Exception:  # unpickling: a user's class
+    except Exception:  # noqa: BLE001  # unpickling: a user's class
         return {}
-
-

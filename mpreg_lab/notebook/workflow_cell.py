@@ -13,6 +13,7 @@ from mpreg_lab.client.run import Run
 from mpreg_lab.client.sync import Client
 from mpreg_lab.cluster.local import LocalCluster, find_cluster
 from mpreg_lab.errors import MagicError, MpregError
+from mpreg_lab.types import StepName
 from mpreg_lab.workflow.model import Workflow
 from mpreg_lab.workflow.notation import Draft, parse
 from mpreg_lab.workflow.plan import levels, validate
@@ -66,7 +67,7 @@ class WorkflowCell:
         self._text = text
         self._plain = plain
         self._silent = silent
-        self._lines: Mapping[str, int] = {}
+        self._lines: Mapping[StepName, int] = {}
 
     def write(self, name: str) -> Workflow:
         """The workflow of the cell; expressions of the notebook are evaluated.
@@ -127,7 +128,8 @@ class WorkflowCell:
 
     def _evaluate(self, code: CodeType, local: Mapping[str, object]) -> object:
         names = self._shell.user_ns
-        return eval(code, {**names, **local} if local else names)
+        # The user's own expressions, in their own notebook.
+        return eval(code, {**names, **local} if local else names)  # noqa: S307
 
     def _find(self, wanted: str | None) -> LocalCluster | Client:
         named = self._shell.user_ns.get(wanted) if wanted else None
@@ -147,7 +149,7 @@ class WorkflowCell:
         view = RunView(run.record)
         view.on_cancel(run.cancel)
         feed = Feed(run, view)
-        display(view)
+        display(view)  # type: ignore[no-untyped-call]  # IPython has no hints here
         return feed
 
     def _show_end(self, run: Run, feed: Feed | None) -> None:
@@ -158,4 +160,4 @@ class WorkflowCell:
 
         if feed is not None:
             feed.wait(_LAST_LOOK_S)
-        display(run)
+        display(run)  # type: ignore[no-untyped-call]  # IPython has no hints here

@@ -12,7 +12,7 @@ from .model import Attr, Ref, Step
 __all__ = ["MAX_DEPTH", "follow", "references", "substitute"]
 
 MAX_DEPTH = 200
-"""How deep lists, tuples, sets and dicts may be nested in an argument. Pickle and JSON both end at about five times that."""
+"""How deep lists, tuples, sets and dicts may be nested in an argument; pickle and JSON end at some times that."""
 
 _CONTAINERS = (list, tuple, dict, set, frozenset)
 

@@ -37,7 +37,7 @@ CHROMIUM_OPTIONS = [
 
 SETTINGS = {
     "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True},
-    "notebook-extension/tracker": {"windowingMode": "none", "autoStartDefaultKernel": True},
+    "notebook-extension/tracker": {"windowingMode": "none", "scrollPastEnd": False, "autoStartDefaultKernel": True},
     "docmanager-extension/plugin": {"autosave": False},
 }
 

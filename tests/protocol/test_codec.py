@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import math
 import pickle
+from collections.abc import Iterator
 from enum import IntEnum, StrEnum
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
@@ -172,12 +174,9 @@ def test_what_is_nearly_json_arrives_as_json_has_it(value, arrives):
         (2**64, "an integer of more than 64 bits cannot"),
         ("\ud800", "half a character cannot travel"),
         (object(), "a value of type object cannot"),
-        (np.datetime64("2020-01-01", "ns"), "an integer of more|datetime"),
     ],
 )
 def test_what_json_cannot_carry_is_told(value, told):
-    if isinstance(value, np.datetime64):
-        pytest.skip("numpy makes an integer of it")
     with pytest.raises(UnserialisableResultError) as caught:
         codec.encode(Fetched("1", Payload.of(value)), text=True)
     assert told in str(caught.value)
@@ -268,10 +267,14 @@ def test_small_payloads_cost_a_few_bytes_each():
     assert len(frame) < 20 * len(steps)
 
 
+def iter_of_nothing() -> Iterator[int]:
+    yield from ()
+
+
 def test_a_message_that_cannot_be_encoded_leaves_nothing_behind():
     array = Payload.of(np.zeros(10_000))
     with pytest.raises(UnserialisableResultError, match=r"a generator at value\[0\]"):
-        codec.encode(RunDone("r", {"a": array, "b": Payload.of([n for n in ()] and 1 or [(n for n in ())])}), text=False)  # type: ignore[dict-item]
+        codec.encode(RunDone("r", {"a": array, "b": Payload.of([iter_of_nothing()])}), text=False)  # type: ignore[dict-item]
     frame = codec.encode(Done("1"), text=False)
     assert len(frame) < 40
 
@@ -291,12 +294,14 @@ def test_an_exception_keeps_its_type_in_a_binary_frame():
 # --- frames that make no sense --------------------------------------------------------------------------------------
 
 
-def good_frames() -> list[Frame]:
-    messages = [codec.decode(path.read_text(encoding="utf-8")) for path in sorted(FRAMES.glob("*.json"))]
-    messages.append(Fetched("1", Payload.of([np.zeros(1000), np.ones(300)])))
-    return [codec.encode(m, text=text) for m in messages[:-1] for text in (True, False)] + [
-        codec.encode(messages[-1], text=False)
-    ]
+@cache
+def good_frame(kind: str, text: bool) -> Frame:
+    if kind == "arrays":
+        return codec.encode(Fetched("1", Payload.of([np.zeros(1000), np.ones(300)])), text=False)
+    return codec.encode(codec.decode((FRAMES / f"{kind}.json").read_text(encoding="utf-8")), text=text)
+
+
+good_frames = st.builds(good_frame, st.sampled_from([*KINDS, "arrays"]), st.booleans())
 
 
 def read(frame: Frame) -> Message | None:
@@ -339,8 +344,10 @@ def test_a_frame_that_makes_no_sense_is_told(frame, told):
     assert told in str(caught.value)
 
 
-@pytest.mark.parametrize("frame", good_frames())
-def test_a_frame_that_was_cut_short_is_told(frame):
+@pytest.mark.parametrize("text", [True, False])
+@pytest.mark.parametrize("kind", [*KINDS, "arrays"])
+def test_a_frame_that_was_cut_short_is_told(kind, text):
+    frame = good_frame(kind, text)
     for length in range(0, len(frame), max(1, len(frame) // 200)):
         assert read(frame[:length]) is None
 
@@ -349,7 +356,7 @@ def test_a_frame_with_something_behind_it_is_told():
     assert read(codec.encode(Done("1"), text=False) + b"x") is None  # type: ignore[operator]
 
 
-@given(st.sampled_from(good_frames()), st.data())
+@given(good_frames, st.data())
 def test_a_damaged_frame_is_told_or_still_a_message(frame, data):
     at = data.draw(st.integers(0, len(frame) - 1))
     if isinstance(frame, str):

@@ -7,7 +7,7 @@ import textwrap
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mpreg_lab.errors import NotationError, WorkflowError
@@ -31,6 +31,10 @@ summary = aggregate(
 report  = format_report(summary, title=f"{year}") @ ("formatter", "x") | on("output")
 report, summary
 """
+
+
+# A busy machine is no failure.
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def workflow(text: str, **namespace: object) -> model.Workflow:
@@ -593,6 +597,7 @@ def test_an_error_without_a_place_is_shown_too():
     )
 
 
+@unhurried
 @given(st.text(max_size=300), st.integers(0, 300), st.none() | st.integers(0, 300))
 def test_a_shown_error_fits_80_columns(text, column, end_column):
     shown = format_error(NotationError("message", column=column, end_column=end_column, text=text))
@@ -610,6 +615,7 @@ TOKENS = re.split(
 )
 
 
+@unhurried
 @given(st.text() | st.text(string.printable) | st.lists(st.sampled_from(TOKENS), max_size=25).map(" ".join))
 def test_any_text_is_read_or_refused_at_a_place_in_it(text):
     try:
@@ -695,11 +701,13 @@ def member(first, name, i, value, retries):
     )
 
 
+@unhurried
 @given(workflows())
 def test_a_workflow_written_in_the_notation_is_read_as_the_same_workflow(made):
     assert parse_workflow(to_notation(made), {}).workflow == made
 
 
+@unhurried
 @given(workflows(), st.randoms())
 def test_the_order_of_the_lines_does_not_change_the_steps(made, random):
     lines = to_notation(Workflow(made.steps, None, made.groups)).splitlines()

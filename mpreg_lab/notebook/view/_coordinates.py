@@ -11,12 +11,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from ._layering import Edge, Layered
-from ._ordering import Order
+from ._ordering import HUGE, Order
 
 __all__ = ["centres"]
-
-HUGE = 50_000
-"""Vertices and dummies; beyond this they are aligned from above only, at half the cost."""
 
 
 def centres(graph: Layered, order: Order, reach: Sequence[float], loose: set[Edge]) -> list[float]:
@@ -37,6 +34,7 @@ def centres(graph: Layered, order: Order, reach: Sequence[float], loose: set[Edg
     barred.update(loose, ((v, u) for u, v in loose))
     results = []
     ways = ((order, graph.up, trunks), (order[::-1], graph.down, trunks[::-1]))
+    # From above only, for the very large: half the cost.
     for layers, fixed, (near, far) in ways if len(reach) < HUGE else ways[:1]:
         medians = _medians(fixed, places, near, far)
         for sign in (1, -1):
@@ -103,8 +101,11 @@ def _compacted(rows: Order, root: list[int], reach: Sequence[float]) -> list[flo
     before = dict.fromkeys(after, 0)
     for row in rows:
         for a, b in pairwise(row):
-            after[root[a]].append((root[b], reach[a] + reach[b]))
-            before[root[b]] += 1
+            link = (root[b], reach[a] + reach[b])
+            links = after[root[a]]
+            if not links or links[-1] != link:  # long edges run side by side for many rows
+                links.append(link)
+                before[link[0]] += 1
     x = dict.fromkeys(after, 0.0)
     line = [block for block in after if not before[block]]
     for block in line:

@@ -12,18 +12,19 @@ from collections.abc import Callable, Iterable, Sequence
 
 from ._layering import Layered
 
-__all__ = ["crossings", "ordered"]
+__all__ = ["HUGE", "Order", "crossings", "ordered"]
 
 Order = list[list[int]]
 
 LARGE = 4_000
-"""Vertices and dummies; beyond this fewer ways to save crossings are tried."""
+HUGE = 50_000
+"""Vertices and dummies; beyond these fewer ways to make the picture better are tried."""
 
 
 def ordered(graph: Layered) -> Order:
     """The vertices and dummies of each layer from left to right."""
     size = len(graph.layer)
-    sweeps = max(2, min(24, 24_000 // (size + 1)))
+    sweeps = max(1 if size > HUGE else 4, min(24, 24_000 // (size + 1)))
     best: Order = []
     fewest = -1
     for before, after in ((graph.up, graph.down), (graph.down, graph.up)):

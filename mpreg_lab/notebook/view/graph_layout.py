@@ -176,6 +176,8 @@ def _grid(lone: list[int], sizes: Sequence[Size], gap: float, width: float) -> _
 
 def _packed(parts: Sequence[_Part], gap_x: float, gap_y: float) -> _Part:
     """Side by side, in rows of limited width, tops in line."""
+    if len(parts) == 1:
+        return parts[0]
     widest = max([ROW_LIMIT_PX, *(part.width for part in parts)])
     places, routes = {}, {}
     width = height = left = top = 0.0

@@ -197,7 +197,7 @@ class GraphTab {
   // As wide as there is room, but never larger than life, and never too small to read.
   fitting() {
     const room = this.run.width - 2;
-    return Math.min(1, Math.max(0.45, room / (this.run.scene.width + 2 * MARGIN)));
+    return Math.min(1, Math.max(0.6, room / (this.run.scene.width + 2 * MARGIN)));
   }
 
   fit() {
@@ -371,11 +371,14 @@ class TimelineTab {
     const attempt = bar.attempt > 1 || bar.status === "retrying" ? `, attempt ${bar.attempt}` : "";
     const title = `${step.name}${attempt}: ${bar.status}, ${duration(span.end_s - span.start_s)}`;
     const open = () => this.run.open(index);
+    // A name that has no room is noise; the title has it.
+    const room = ((span.end_s - span.start_s) / end_s) * (this.run.width - 180) - (broken ? 24 : 10);
+    const label = room > step.name.length * 6.2 ? element("span", {}, step.name) : null;
     return element(
       "button",
       { class: kind, style: `${place};${colour}`, title, "aria-label": title, type: "button", tabindex: "-1", onclick: open },
       broken ? mark(this.run, bar.status) : null,
-      element("span", {}, step.name),
+      label,
     );
   }
 
