@@ -33,7 +33,7 @@ MAX_FAN_OUT = 100_000
 """How many steps one fan-out may have: an endless iterable is an error, not an endless wait."""
 
 Evaluate = Callable[[CodeType, Mapping[str, object]], object]
-"""Evaluates code in the notebook; the names in the mapping hide the notebook's."""
+"""Evaluates code in the notebook; the names in the mapping hide the notebook's, also in nested functions."""
 
 
 class Script(msgspec.Struct, frozen=True):
@@ -325,15 +325,16 @@ def _wanted(source: Source, node: ast.expr, kinds: Mapping[str, Kind], reader: L
 def _evaluation_order(source: Source, lines: Mapping[StepName, Line]) -> list[Line]:
     """The lines in their order, but each fan-out before what uses it, because its length must be known there."""
     order: dict[StepName, Line] = {}
+    fan_outs = [line for line in lines.values() if line.fan_out]
 
     def add(line: Line, users: tuple[StepName, ...]) -> None:
         if line.name in users:
             ring = " needs ".join(map(repr, [*users[users.index(line.name) :], line.name]))
             message = f"fan-outs wait for each other: {ring}. Remove one of these references"
             raise source.error(line.statement, message, step=line.name)
-        for name in lines:
-            if name in line.uses and lines[name].fan_out and name not in order:
-                add(lines[name], (*users, line.name))
+        for fan_out in fan_outs:
+            if fan_out.name in line.uses and fan_out.name not in order:
+                add(fan_out, (*users, line.name))
         order[line.name] = line
 
     for line in lines.values():

@@ -115,7 +115,7 @@ def follow(result: Any, ref: Ref) -> Any:
         except (LookupError, TypeError, AttributeError) as exc:
             whole = Ref(ref.step, ref.path[:i])
             raise ReferenceValueError(
-                f"the reference {ref} has no value: {whole} is a {type(value).__name__}{_has(value)}, "
+                f"the reference {ref} has no value: {whole} is {_kind(value)}{_has(value)}, "
                 f"it has no {_name(part)}",
                 step=ref.step,
             ) from exc
@@ -134,6 +134,13 @@ def _name(part: object) -> str:
     if isinstance(part, Attr):
         return f"field {part.name!r}"
     return f"item {part!r}"
+
+
+def _kind(value: object) -> str:
+    if value is None:
+        return "None"
+    kind = type(value).__name__
+    return f"{'an' if kind[0].lower() in 'aeiou' else 'a'} {kind}"
 
 
 def _has(value: object) -> str:

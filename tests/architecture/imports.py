@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import sys
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -140,6 +140,9 @@ class Import:
 Tree = Mapping[str, Module]
 """Name -> module, of a whole package."""
 
+Needs = Mapping[str, Sequence[Import]]
+"""Name of a module -> what it imports."""
+
 
 def read_tree(root: Path) -> Tree:
     """All modules below the folder of the package."""
@@ -158,16 +161,14 @@ def tree_of(texts: Mapping[str, str]) -> Tree:
 
 def violations(tree: Tree) -> list[str]:
     """Every import that breaks a rule, as "file:line: what is wrong"."""
-    found = [
-        (module.path, imported.line, problem)
-        for module in tree.values()
-        for imported in imports(module, tree)
-        for problem in (
-            *_private_problems(module, imported, tree),
-            *(_inner_problems(module, imported) if imported.ours else _library_problems(module, imported)),
-        )
-    ]
-    return [f"{path}:{line}: {problem}" for path, line, problem in sorted({*found, *_impurities(tree)})]
+    needs = {module.name: tuple(imports(module, tree)) for module in tree.values()}
+    found = {
+        (tree[name].path, imported.line, problem)
+        for name, needed in needs.items()
+        for imported in needed
+        for problem in _problems(tree[name], imported, tree, needs)
+    }
+    return [f"{path}:{line}: {problem}" for path, line, problem in sorted(found)]
 
 
 def imports(module: Module, tree: Tree) -> Iterator[Import]:
@@ -192,6 +193,13 @@ def _imports(node: ast.AST, module: Module, tree: Tree) -> Iterator[Import]:
                 yield replace(_import(node.lineno, base), name=alias.name)
     elif isinstance(node, ast.Call) and (name := _dynamic_import(node)):
         yield _import(node.lineno, name)
+
+
+def _problems(module: Module, imported: Import, tree: Tree, needs: Needs) -> Iterator[str]:
+    yield from _private_problems(module, imported, tree)
+    yield from _inner_problems(module, imported) if imported.ours else _library_problems(module, imported)
+    if imported.ours and _is_pure(module.name) and (way := _way_to_impurity(imported.target, needs)):
+        yield f"{module.name} is pure, but imports {' -> '.join(way)}"
 
 
 def _inner_problems(module: Module, imported: Import) -> Iterator[str]:
@@ -233,23 +241,12 @@ def _private_problems(module: Module, imported: Import, tree: Tree) -> Iterator[
             return
 
 
-def _impurities(tree: Tree) -> Iterator[tuple[str, int, str]]:
-    """Imports of pure modules that lead, over modules of ours, to a library that waits or looks at a clock."""
-    for module in tree.values():
-        if not _is_pure(module.name):
-            continue
-        for imported in imports(module, tree):
-            way = _way_to_impurity(imported.target, tree) if imported.ours else None
-            if way is not None:
-                yield module.path, imported.line, f"{module.name} is pure, but imports {' -> '.join(way)}"
-
-
-def _way_to_impurity(start: str, tree: Tree) -> list[str] | None:
-    """The shortest chain of modules from `start` to an impure library; None if there is none."""
+def _way_to_impurity(start: str, needs: Needs) -> list[str] | None:
+    """The shortest chain of modules from `start` to a library that waits or looks at a clock; None if there is none."""
     ways, seen = deque([[start]]), {start}
     while ways:
         way = ways.popleft()
-        for imported in imports(tree[way[-1]], tree) if way[-1] in tree else ():
+        for imported in needs.get(way[-1], ()):
             if imported.library in IMPURE_LIBRARIES:
                 return [*way, imported.library]
             # The facade finds its names when they are asked for: to import it is to import nothing.

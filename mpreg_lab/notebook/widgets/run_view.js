@@ -591,7 +591,8 @@ class Panel {
 
 // --- the whole -------------------------------------------------------------------------------------------------------
 
-// When the state of a model came, so that elapsed times go on from there in every view of it.
+// When a state came, so that elapsed times go on from there in every view of it. The host gives `initialize` and `render`
+// different models, but they share the state.
 const CAME_MS = new WeakMap();
 
 class RunView {
@@ -641,6 +642,7 @@ class RunView {
     this.state = this.model.get("state");
     this.detail = this.model.get("detail");
     if (!this.state.steps) return;
+    if (!CAME_MS.has(this.state)) CAME_MS.set(this.state, performance.now());
     if (!this.scene) this.build();
     if (!this.scene) return;
     this.drawHeader();
@@ -699,7 +701,7 @@ class RunView {
 
   // Seconds since the run began.
   now() {
-    return this.state.now_s + (performance.now() - CAME_MS.get(this.model)) / 1000;
+    return this.state.now_s + (performance.now() - CAME_MS.get(this.state)) / 1000;
   }
 
   elapsed(step) {
@@ -780,7 +782,7 @@ class RunView {
     if (!this.scene || !width || width === this.width) return;
     this.width = width;
     const graph = this.made.Graph;
-    this.main.style.height = `${Math.min(460, Math.max(260, Math.ceil(graph.height()) + 8))}px`;
+    this.main.style.height = `${Math.min(460, Math.max(220, Math.ceil(graph.height()) + 8))}px`;
     graph.resize();
   }
 
@@ -836,7 +838,7 @@ class RunView {
 }
 
 function initialize({ model }) {
-  const came = () => CAME_MS.set(model, performance.now());
+  const came = () => CAME_MS.set(model.get("state"), performance.now());
   came();
   model.on("change:state", came);
   return () => model.off("change:state", came);

@@ -1,0 +1,364 @@
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+
+from mpreg_lab.errors import (
+    ConnectionLostError,
+    ProtocolError,
+    RemoteError,
+    RoutingError,
+    UnserialisableResultError,
+)
+from mpreg_lab.protocol.messages import Describe, Described, Done, Fetch, Fetched, Goodbye, Message, Refused, Welcome
+from mpreg_lab.protocol.payload import Payload
+from mpreg_lab.transport import peer as peer_module
+from mpreg_lab.transport.base import Connection
+from mpreg_lab.transport.memory import MemoryConnection
+from mpreg_lab.transport.peer import Peer
+from mpreg_lab.transport.registry import transport_for
+
+Pair = tuple[Peer, "Node"]
+
+
+class Node:
+    """What a test has at the other end: keeps the messages that come, and answers as it is told."""
+
+    def __init__(self) -> None:
+        self.peer: Peer
+        self.messages: list[Message] = []
+        self.closed: list[Peer] = []
+        self.changed = asyncio.Event()
+        self.answer: Callable[[Peer, Any], None] = lambda peer, message: None
+
+    def take(self, peer: Peer, message: Message) -> None:
+        self.messages.append(message)
+        self.answer(peer, message)
+        self.changed.set()
+
+    def on_close(self, peer: Peer) -> None:
+        self.closed.append(peer)
+        self.changed.set()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            self.changed.clear()
+            await self.changed.wait()
+
+    async def has(self, count: int) -> list[Message]:
+        await self.until(lambda: len(self.messages) >= count)
+        return self.messages
+
+
+@pytest.fixture(params=["memory://", "ws://127.0.0.1:0"])
+async def connected(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Connection, Connection]]:
+    transport = transport_for(request.param)
+    taken: asyncio.Queue[Connection] = asyncio.Queue()
+    listener = transport.listen(request.param, taken.put_nowait)
+    await listener.serve()
+    yield await transport.connect(listener.url), await taken.get()
+    await listener.close()
+
+
+@pytest.fixture
+async def ends(connected: tuple[Connection, Connection]) -> AsyncIterator[tuple[Node, Node]]:
+    """Two ends that talk to each other."""
+    async with AsyncExitStack() as stack:
+        nodes = Node(), Node()
+        for node, connection in zip(nodes, connected, strict=True):
+            node.peer = Peer(connection, node.take, on_close=node.on_close)
+            stack.push_async_callback(node.peer.close)
+        yield nodes
+
+
+# --- messages -------------------------------------------------------------------------------------------------------
+
+
+async def test_messages_arrive_in_the_order_in_which_they_were_posted(ends):
+    one, other = ends
+    for n in range(100):
+        one.peer.post(Goodbye(str(n)))
+    assert await other.has(100) == [Goodbye(str(n)) for n in range(100)]
+
+
+async def test_a_request_gets_the_reply_with_its_u(ends):
+    one, other = ends
+    asked: list[Describe] = []
+
+    def answer_in_reverse(peer: Peer, message: Describe) -> None:
+        asked.append(message)
+        if len(asked) == 3:
+            for request in reversed(asked):
+                peer.post(Done(request.u))
+
+    other.answer = answer_in_reverse
+    requests = [Describe(one.peer.next_u()) for _ in range(3)]
+    replies = await asyncio.gather(*map(one.peer.request, requests))
+    assert [reply.u for reply in replies] == [request.u for request in requests]
+    assert one.messages == []
+
+
+@pytest.mark.parametrize(
+    "reply", [Fetched("1", Payload.of(5)), Described("1", "c", "n", ()), Done("1"), Welcome("1", ())]  # type: ignore[arg-type]
+)
+async def test_each_kind_of_reply_ends_a_request(ends, reply):
+    one, other = ends
+    other.answer = lambda peer, message: peer.post(reply)
+    assert type(await one.peer.request(Describe("1"))) is type(reply)
+
+
+async def test_a_refusal_raises_its_exception(ends):
+    one, other = ends
+    other.answer = lambda peer, message: peer.post(Refused(message.u, Payload.of_error(RoutingError("nobody"))))
+    with pytest.raises(RoutingError, match="nobody"):
+        await one.peer.request(Describe("1"))
+
+
+async def test_a_refusal_without_an_exception_is_a_protocol_error(ends):
+    one, other = ends
+    other.answer = lambda peer, message: peer.post(Refused(message.u, Payload.of(5)))
+    with pytest.raises(ProtocolError, match="without a reason: 5"):
+        await one.peer.request(Describe("1"))
+
+
+async def test_a_reply_that_nobody_waits_for_goes_to_the_handler(ends):
+    one, other = ends
+    other.peer.post(Done("7"))
+    assert await one.has(1) == [Done("7")]
+
+
+async def test_a_request_that_was_given_up_leaves_nothing_behind(ends):
+    one, other = ends
+    request = asyncio.ensure_future(one.peer.request(Describe("1")))
+    await other.has(1)
+    request.cancel()
+    await asyncio.wait([request])
+    other.peer.post(Done("1"))
+    assert await one.has(1) == [Done("1")]
+
+
+async def test_two_requests_cannot_have_one_u(ends):
+    one, other = ends
+    request = asyncio.ensure_future(one.peer.request(Describe("1")))
+    await other.has(1)
+    with pytest.raises(ValueError, match="u='1'"):
+        await one.peer.request(Describe("1"))
+    other.peer.post(Done("1"))
+    assert await request == Done("1")
+
+
+async def test_what_the_handler_raises_is_the_reply(ends):
+    one, other = ends
+
+    def refuse(peer: Peer, message: Message) -> None:
+        raise RoutingError("nobody")
+
+    other.answer = refuse
+    with pytest.raises(RoutingError, match="nobody"):
+        await one.peer.request(Describe("1"))
+    assert not one.peer.closed
+
+
+async def test_a_mistake_in_the_handler_is_the_reply_and_is_reported(ends):
+    one, other = ends
+    reported: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
+
+    def fail(peer: Peer, message: Message) -> None:
+        raise KeyError("oops")
+
+    other.answer = fail
+    with pytest.raises(KeyError, match="oops"):
+        await one.peer.request(Describe("1"))
+    assert [type(context["exception"]) for context in reported] == [KeyError]
+
+
+async def test_two_ends_do_not_refuse_each_others_refusals(ends):
+    one, other = ends
+
+    def refuse(peer: Peer, message: Message) -> None:
+        raise RoutingError("nobody")
+
+    one.answer = other.answer = refuse
+    one.peer.post(Goodbye("x"))
+    await one.has(1)
+    one.answer = other.answer = lambda peer, message: peer.post(Done(message.u))
+    await one.peer.request(Describe("1"))
+    assert [type(message) for message in one.messages + other.messages] == [Refused, Goodbye, Describe]
+
+
+# --- the end --------------------------------------------------------------------------------------------------------
+
+
+async def test_close_sends_what_was_posted(ends):
+    one, other = ends
+    for n in range(10):
+        one.peer.post(Goodbye(str(n)))
+    await one.peer.close()
+    assert len(await other.has(10)) == 10
+
+
+@pytest.mark.parametrize("end", [0, 1])
+@pytest.mark.parametrize("how", ["close", "abort"])
+async def test_the_end_of_a_connection_fails_requests_and_is_told_once(ends, end, how):
+    one, other = ends
+    request = asyncio.ensure_future(one.peer.request(Describe("1")))
+    await other.has(1)
+    if how == "close":
+        await ends[end].peer.close()
+    else:
+        ends[end].peer.abort()
+    with pytest.raises(ConnectionLostError):
+        await request
+    await one.until(lambda: bool(one.closed))
+    await other.until(lambda: bool(other.closed))
+    await one.peer.close()
+    await other.peer.close()
+    assert (one.closed, other.closed) == ([one.peer], [other.peer])
+
+
+async def test_after_the_end_posts_are_dropped_and_requests_fail(ends):
+    one, _ = ends
+    await one.peer.close()
+    assert one.peer.closed
+    one.peer.post(Done("1"))
+    with pytest.raises(ConnectionLostError):
+        await one.peer.request(Describe("1"))
+    assert repr(one.peer).endswith(", closed)")
+
+
+async def test_closing_leaves_no_task_behind(connected):
+    before = asyncio.all_tasks()
+    nodes = Node(), Node()
+    peers = [Peer(connection, node.take) for node, connection in zip(nodes, connected, strict=True)]
+    assert await peers[0].connection.close() is None
+    for peer in peers:
+        await peer.close()
+    assert asyncio.all_tasks() <= before
+
+
+async def test_a_handler_may_close(ends):
+    one, other = ends
+    closing: list[asyncio.Task[None]] = []
+    other.answer = lambda peer, message: closing.append(asyncio.ensure_future(peer.close()))
+    with pytest.raises(ConnectionLostError):
+        await one.peer.request(Describe("1"))
+    await asyncio.gather(*closing)
+
+
+# --- by reference and by frames -------------------------------------------------------------------------------------
+
+
+async def test_within_a_process_objects_go_by_reference():
+    connections = MemoryConnection.pair()
+    node = Node()
+    peers = [Peer(connection, node.take) for connection in connections]
+    value = object()
+    peers[0].post(Fetched("1", Payload.of(value)))
+    (message,) = await node.has(1)
+    assert message.value.value() is value  # type: ignore[union-attr]
+    for peer in peers:
+        await peer.close()
+
+
+@pytest.fixture
+async def over_websocket() -> AsyncIterator[tuple[Node, Any]]:
+    """A node, and a bare websocket to it."""
+    from websockets.asyncio.client import connect
+
+    node = Node()
+    transport = transport_for("ws://")
+    taken: asyncio.Queue[Connection] = asyncio.Queue()
+    listener = transport.listen("ws://127.0.0.1:0", taken.put_nowait)
+    await listener.serve()
+    async with connect(listener.url, proxy=None) as websocket:
+        node.peer = Peer(await taken.get(), node.take, on_close=node.on_close)
+        yield node, websocket
+    await node.peer.close()
+    await listener.close()
+
+
+async def test_the_other_end_is_answered_in_kind(over_websocket):
+    node, websocket = over_websocket
+    node.answer = lambda peer, message: peer.post(Done(message.u))
+    await websocket.send('{"kind":"describe","u":"1"}')
+    assert await websocket.recv() == '{"kind":"ok","u":"1"}'
+    assert node.peer.text
+    from mpreg_lab.protocol import codec
+
+    await websocket.send(codec.encode(Describe("2"), text=False))
+    assert codec.decode(await websocket.recv()) == Done("2")
+    assert not node.peer.text
+
+
+async def test_a_frame_that_makes_no_sense_is_refused_and_the_connection_stays(over_websocket):
+    node, websocket = over_websocket
+    node.answer = lambda peer, message: peer.post(Done(message.u))
+    await websocket.send('{"kind":"describe","u":5}')
+    assert '"kind":"refused","u":"","error":{"$":"error","type":"ProtocolError"' in await websocket.recv()
+    await websocket.send('{"kind":"fetch","u":"3","run":5,"step":"x"}')
+    assert '"kind":"refused","u":"3"' in await websocket.recv()
+    await websocket.send(b"junk")
+    assert isinstance(await websocket.recv(), bytes)
+    await websocket.send('{"kind":"describe","u":"4"}')
+    assert await websocket.recv() == '{"kind":"ok","u":"4"}'
+
+
+async def test_frames_of_one_tick_go_out_together(over_websocket, monkeypatch):
+    node, websocket = over_websocket
+    written: list[bytes] = []
+    monkeypatch.setattr(node.peer.connection._websocket.transport, "write", written.append)
+    for n in range(10):
+        node.peer.post(Done(str(n)))
+    await asyncio.sleep(0)
+    assert len(written) == 1
+
+
+@pytest.mark.parametrize("text", [True, False])
+async def test_what_cannot_travel_is_told_before_anything_is_sent(over_websocket, text):
+    node, websocket = over_websocket
+    node.peer.text = text
+    with pytest.raises(UnserialisableResultError, match="generator"):
+        node.peer.post(Fetched("1", Payload.of([n for n in "x"] and (n for n in "x"))))
+    assert node.peer.pending_bytes == 0
+    node.peer.post(Done("1"))
+    assert await websocket.recv()
+
+
+async def test_a_json_client_gets_exceptions_as_text(over_websocket):
+    node, websocket = over_websocket
+
+    def answer(peer: Peer, message: Fetch) -> None:
+        raise RemoteError("x", type_name="Special")
+
+    node.answer = answer
+    await websocket.send('{"kind":"fetch","u":"1","run":"r","step":"s"}')
+    assert '"error":{"$":"error","type":"Special","message":"x"}' in await websocket.recv()
+
+
+async def test_a_reader_that_takes_nothing_is_cut(monkeypatch):
+    monkeypatch.setattr(peer_module, "_STALLED_BYTES", 1000)
+    monkeypatch.setattr(peer_module, "_STALLED_S", 0.01)
+    node = Node()
+    transport = transport_for("ws://")
+    taken: asyncio.Queue[Connection] = asyncio.Queue()
+    listener = transport.listen("ws://127.0.0.1:0", taken.put_nowait)
+    await listener.serve()
+    end = await transport.connect(listener.url)
+    sock: socket.socket = end._websocket.transport.get_extra_info("socket")  # type: ignore[attr-defined]
+    end._websocket.transport.pause_reading()  # type: ignore[attr-defined]
+    node.peer = Peer(await taken.get(), node.take, on_close=node.on_close)
+    assert sock is not None
+    while node.peer.pending_bytes < 1_000_000:
+        node.peer.post(Fetched("1", Payload.of(bytes(1_000_000))))
+        await asyncio.sleep(0)
+    await node.until(lambda: bool(node.closed))
+    end.abort()
+    with pytest.raises(ConnectionLostError):
+        assert [frame async for frame in end] is None
+    await listener.close()
