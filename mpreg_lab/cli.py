@@ -164,6 +164,16 @@ def _tutorial(directory: Path) -> Path:
     raise UsageError(f"there is no notebooks/{_FIRST_TUTORIAL} in {directory}. Call it in a checkout, or name one")
 
 
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
+    return seconds
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message}. {self.prog} --help lists the options")
@@ -179,7 +189,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("file", metavar="FILE")
     run.add_argument("--functions", metavar="MODULE", help="a module or .py file with the functions, nodes() and data")
     run.add_argument("--connect", metavar="URL", help="a cluster that runs already; its token in MPREG_TOKEN")
-    run.add_argument("--timeout", type=float, metavar="SECONDS", help="cancel the run when it takes longer")
+    run.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="cancel the run when it takes longer")
     run.set_defaults(act=_run)
     lab = commands.add_parser("lab", help="open JupyterLab on the first tutorial")
     lab.add_argument("directory", nargs="?", default=".", help="a checkout (default: the current folder)")

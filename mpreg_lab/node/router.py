@@ -120,11 +120,11 @@ class Router:
         with_function = [name for name in self._members if step.function in self._functions[name]]
         if not with_function:
             known = dict.fromkeys(name for functions in self._functions.values() for name in functions)
+            hint = did_you_mean(step.function, known, "Functions: ")
+            if not hint.endswith("?"):
+                hint += ". Register it: @cluster.function"
             return UnknownFunctionError(
-                f"step {step.name!r}: no node has a function {step.function!r}. "
-                + did_you_mean(step.function, known, "Functions: ")
-                + (" Or register it: @cluster.function" if not known.keys() & {step.function} else ""),
-                step=step.name,
+                f"step {step.name!r}: no node has a function {step.function!r}. {hint}", step=step.name
             )
         if step.node is not None and step.node not in self._members:
             return RoutingError(

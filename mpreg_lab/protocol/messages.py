@@ -25,8 +25,8 @@ from mpreg_lab.workflow.record import (
 from .payload import Payload
 
 __all__ = [
-    "AnyRunEvent",
     "Announce",
+    "AnyRunEvent",
     "Call",
     "CallFailed",
     "CallReturned",
@@ -58,9 +58,7 @@ __all__ = [
     "Welcome",
 ]
 
-AnyRunEvent = (
-    Opened | Queued | Sent | Started | Finished | Failed | Retrying | Skipped | Cancelled | Ended
-)
+AnyRunEvent = Opened | Queued | Sent | Started | Finished | Failed | Retrying | Skipped | Cancelled | Ended
 
 
 # --- what nodes say of themselves ---------------------------------------------------------------------------------

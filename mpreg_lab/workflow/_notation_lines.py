@@ -298,6 +298,8 @@ class LineReader:
             self._refuse(value, f"{name!r} would be a second name for step {root.id!r}. Use {root.id!r} itself")
         if root:
             self._refuse(value, f"a part of a result is no step. Write {self._source.segment(value)} where it is used")
+        if isinstance(value, (ast.Attribute, ast.Subscript)) and isinstance(value.value, ast.Call):
+            self._refuse(value, f"a step is a whole call. Take a part of its result where it is used: {name}[0]")
         if isinstance(value, _COMPREHENSIONS):
             self._refuse(value, f"a fan-out is a list. Write {name} = [function(x) for x in xs]")
         for used in _free_names(value):

@@ -100,14 +100,12 @@ def _fan_out(group: Group, members: Sequence[Step], workflow: Workflow, names: s
     for i, variable in zip(varying, variables, strict=True):
         call[i] = variable
     iterable = _tuples([texts[i] for i in varying])
-    for i in varying:
-        refs = [value for value in columns[i] if _has_reference(value)]
-        if refs:
-            run = _run_through(refs, workflow)
-            if run is None or len(varying) > 1 or len(refs) < len(members):
-                raise _unlike(group, members[1])
-            iterable, path = run
-            call[i] += path
+    if any(_has_reference(value) for i in varying for value in columns[i]):
+        run = _run_through(columns[varying[0]], workflow) if len(varying) == 1 else None
+        if run is None:
+            raise _unlike(group, members[1])
+        iterable, path = run
+        call[varying[0]] += path
     return f"[{_call(first, call, names)} for {', '.join(variables)} in {iterable}]"
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any, NoReturn
+from collections.abc import Iterable, Iterator, Mapping
+from operator import index
+from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex
 
 import msgspec
 from msgspec.structs import force_setattr
@@ -34,9 +35,15 @@ class Ref(msgspec.Struct, frozen=True, tag_field="$", tag="ref"):
     step: StepName
     path: tuple[PathItem, ...] = ()
 
-    def __getitem__(self, key: str | int) -> Ref:
-        if isinstance(key, bool) or not isinstance(key, (str, int)):
-            raise TypeError(f"a reference takes a string or an integer in [ ], not {type(key).__name__}")
+    if TYPE_CHECKING:
+        # Names are kept apart inside; who writes a workflow writes strings.
+        def __init__(self, step: str, path: tuple[PathItem, ...] = ()) -> None: ...
+
+    def __getitem__(self, key: str | SupportsIndex) -> Ref:
+        if not isinstance(key, str):
+            if isinstance(key, bool) or not hasattr(key, "__index__"):
+                raise TypeError(f"a reference takes a string or an integer in [ ], not {type(key).__name__}")
+            key = index(key)
         return Ref(self.step, (*self.path, key))
 
     def attr(self, name: str) -> Ref:
@@ -73,6 +80,21 @@ class Step(msgspec.Struct, frozen=True, omit_defaults=True):
     node: NodeName | None = None
     """The only node that may run it. None: any that can."""
 
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            name: str,
+            function: str,
+            args: Iterable[Any] = (),
+            kwargs: Mapping[str, Any] = {},
+            resources: Iterable[str] | str = (),
+            retries: int = 0,
+            backoff_s: float = 0.0,
+            timeout_s: float | None = None,
+            node: str | None = None,
+        ) -> None: ...
+
     def __post_init__(self) -> None:
         name = self.name
         if not isinstance(name, str) or not name:
@@ -107,6 +129,14 @@ class Group(msgspec.Struct, frozen=True):
     name: StepName
     steps: tuple[StepName, ...]
 
+    if TYPE_CHECKING:
+
+        def __init__(self, name: str, steps: Iterable[str]) -> None: ...
+
+    def __post_init__(self) -> None:
+        if type(self.steps) is not tuple:
+            force_setattr(self, "steps", tuple(self.steps))
+
 
 class Workflow(msgspec.Struct, frozen=True):
     """Steps in any order, and which results to return.
@@ -121,6 +151,16 @@ class Workflow(msgspec.Struct, frozen=True):
     returns: tuple[StepName, ...] | None = None
     groups: tuple[Group, ...] = ()
     name: str = ""
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            steps: Iterable[Step],
+            returns: Iterable[str] | str | None = None,
+            groups: Iterable[Group] = (),
+            name: str = "",
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         if type(self.steps) is not tuple:
@@ -153,10 +193,10 @@ def _resources(step: str, resources: object) -> frozenset[Resource]:
     items = (resources,) if isinstance(resources, str) else resources
     if not isinstance(items, Iterable):
         raise _wrong(step, "resources", "names of resources", resources)
-    names = frozenset(items)
+    names = tuple(items)
     if not all(isinstance(name, str) and name for name in names):
         raise _wrong(step, "resources", "names of resources", resources)
-    return names
+    return frozenset(names)
 
 
 def _is_number(value: object) -> bool:

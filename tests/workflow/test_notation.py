@@ -352,6 +352,7 @@ REFUSED = [
     ("x = «[f(1), f(2)]»", NO_CALL),
     ("x = «f(1) if ones else f(2)»", NO_CALL),
     ("x = [«c» for c in ones]", NO_CALL),
+    ("x = «f(1)[2]»", "a step is a whole call. Take a part of its result where it is used: x[0]"),
     ("x = «a»", "'x' would be a second name for step 'a'. Use 'a' itself"),
     ('x = «a["k"].l»', 'a part of a result is no step. Write a["k"].l where it is used'),
     ("x = «a + 1»", f"{NO_VALUE}. Write a function for this: x = function(a)"),
@@ -398,6 +399,8 @@ REFUSED = [
     ("x = f(«await y»)", "await cannot stand here. Await it in a cell of its own"),
     ("x = f([c async for c in «y»])", "await cannot stand here. Await it in a cell of its own"),
     ("x = f(lambda: («yield»))", "yield cannot stand here"),
+    ("x = f(f'''\n{«await y»}''')", "await cannot stand here. Await it in a cell of its own"),
+    ("«x = f(lambda c, c: 1)»", "not valid Python: duplicate argument 'c' in function definition"),
     # resources and options
     ('x = f() | «retry(2) @ "gpu"»', '@ binds tighter than |. Write the resources first: @ "gpu" | retry(2)'),
     ('x = f() @ "b" @ «"c"»', 'a second @. Write all resources in one: @ ("a", "b")'),

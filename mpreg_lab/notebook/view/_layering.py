@@ -117,7 +117,7 @@ def _settle(order: list[int], up: list[list[int]], down: list[list[int]], layer:
 
 
 def _pull_together(count: int, edges: Sequence[Edge], layer: list[int]) -> None:
-    """Move clusters, vertices joined by edges of length 1, down as a whole where that shortens more than it stretches."""
+    """Move clusters, vertices joined by edges of length 1, down as a whole where that shortens more edges."""
     slack = [edge for edge in edges if layer[edge[1]] - layer[edge[0]] > 1]
     while slack:
         cluster = _clusters(count, [e for e in edges if layer[e[1]] - layer[e[0]] == 1])

@@ -17,6 +17,7 @@ from ._coordinates import centres
 from ._layering import components, layered, layers, topological, wrapped
 from ._ordering import ordered
 from ._routing import Point, fans, routing
+from ._tightening import tightened
 
 __all__ = ["Box", "Direction", "Layout", "Route", "Vertex", "layout"]
 
@@ -151,7 +152,7 @@ def _part(members: list[int], links: list[tuple[int, int]], sizes: Sequence[Size
     reach = [side + gap_x * (0.5 if node < graph.real else 0.25) for node, side in enumerate(half)]
     lines = fans(graph, order, rows)
     loose = {piece for both in lines for some in both for fan in some for piece in fan}
-    x = centres(graph, order, reach, loose)
+    x = tightened(graph, order, reach, centres(graph, order, reach, loose), loose)
     left = min(middle - side for middle, side in zip(x, half, strict=True))
     x = [round(middle - left, 1) for middle in x]
     routes = routing(graph, order, x, heights, gap_y, lines)

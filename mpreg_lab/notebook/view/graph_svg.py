@@ -14,7 +14,7 @@ from mpreg_lab.workflow.record import RunRecord, StepRecord, StepStatus
 
 from ._routing import Point
 from .format import counted, line, plain
-from .graph_layout import Direction, Route
+from .graph_layout import Box, Direction, Route
 from .palette import MARK_PATH, PALETTE
 from .scene import LABEL_PX, SUBLABEL_PX, TEXT_LEFT, Node, Scene, members
 
@@ -55,11 +55,11 @@ def svg(scene: Scene, record: RunRecord | None, *, title: str = "Workflow") -> s
 
     It shows no time, node or id: the same states give the same text.
     """
-    width, height = scene.width + 2 * MARGIN, scene.height + 2 * MARGIN
+    width, height = _number(scene.width + 2 * MARGIN), _number(scene.height + 2 * MARGIN)
     steps = {node.name: members(node, record) if record else () for node in scene.nodes}
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-labelledby="t d" width="{_number(width)}" height="{_number(height)}" '
-        f'viewBox="{_number(-MARGIN)} {_number(-MARGIN)} {_number(width)} {_number(height)}">',
+        '<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-labelledby="t d" '
+        f'width="{width}" height="{height}" viewBox="{-MARGIN:g} {-MARGIN:g} {width} {height}">',
         f'<title id="t">{_text(title)}</title><desc id="d">{_text(_description(scene, steps))}</desc>',
         f"<style>{_STYLE}</style>",
         '<defs><marker id="a" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8" '
@@ -125,50 +125,40 @@ def _number(value: float) -> str:
 def _node(node: Node, steps: tuple[StepRecord, ...]) -> str:
     box, counts = node.box, Counter(step.status for step in steps)
     status = group_status(counts)
-    middle = box.y + box.height / 2
-    stack = ""
-    if node.size > 1:
-        stack = _rect(box.x + 4, box.y + 4, box.width, box.height, str(status))
-    return (
-        f"<g><title>{_text(_tooltip(node, steps))}</title>{stack}"
-        + _rect(box.x, box.y, box.width, box.height, str(status))
-        + f'<path class="m {status}-m" transform="translate({_number(box.x + 8)} {_number(middle - 8)})" d="{MARK_PATH[status]}"/>'
-        + f'<text class="l {status}-t" x="{_number(box.x + TEXT_LEFT)}" y="{_number(middle - 3)}">{_text(node.label)}</text>'
-        + f'<text class="s {status}-t" x="{_number(box.x + TEXT_LEFT)}" y="{_number(middle + 13)}">{_text(node.sublabel)}</text>'
-        + (_progress(node, counts) if node.size > 1 and counts else "")
-        + "</g>"
+    left, middle = box.x + TEXT_LEFT, box.y + box.height / 2
+    mark = f"translate({_at((box.x + 8, middle - 8))})"
+    return "".join(
+        [
+            f"<g><title>{_text(_tooltip(node, steps))}</title>",
+            _rect(status, box.x + 4, box.y + 4, box.width, box.height, ROUND) if node.size > 1 else "",
+            _rect(status, box.x, box.y, box.width, box.height, ROUND),
+            f'<path class="m {status}-m" transform="{mark}" d="{MARK_PATH[status]}"/>',
+            f'<text class="l {status}-t" x="{_number(left)}" y="{_number(middle - 3)}">{_text(node.label)}</text>',
+            f'<text class="s {status}-t" x="{_number(left)}" y="{_number(middle + 13)}">{_text(node.sublabel)}</text>',
+            _progress(box, counts) if node.size > 1 and counts else "",
+            "</g>",
+        ]
     )
 
 
-def _rect(x: float, y: float, width: float, height: float, kind: str) -> str:
-    return f'<rect class="{kind}" x="{_number(x)}" y="{_number(y)}" width="{_number(width)}" height="{_number(height)}" rx="7"/>'
+def _rect(kind: str, x: float, y: float, width: float, height: float, radius: float) -> str:
+    place = f'x="{_number(x)}" y="{_number(y)}" width="{_number(width)}" height="{_number(height)}"'
+    return f'<rect class="{kind}" {place} rx="{radius:g}"/>'
 
 
 def group_status(counts: Counter[StepStatus]) -> StepStatus:
     """The state in which a box of several steps is shown: what went wrong first, then what goes on, then the rest."""
-    order = (
-        StepStatus.FAILED,
-        StepStatus.RETRYING,
-        StepStatus.RUNNING,
-        StepStatus.QUEUED,
-        StepStatus.WAITING,
-        StepStatus.CANCELLED,
-        StepStatus.SKIPPED,
-        StepStatus.DONE,
-    )
+    order = (*_URGENT, *_BAR)
     return next((status for status in order if counts[status]), StepStatus.WAITING)
 
 
-def _progress(node: Node, counts: Counter[StepStatus]) -> str:
+def _progress(box: Box, counts: Counter[StepStatus]) -> str:
     """A bar along the lower border: a piece for each state."""
-    box, total = node.box, counts.total()
-    left, room, parts = box.x + 8.0, box.width - 16.0, []
+    left, room, parts = box.x + 8, box.width - 16, []
     for status in _BAR:
-        width = room * counts[status] / total
+        width = room * counts[status] / counts.total()
         if width:
-            parts.append(
-                f'<rect class="{status}-b" x="{left:.1f}" y="{_number(box.y + box.height - 6)}" width="{width:.1f}" height="3"/>'
-            )
+            parts.append(_rect(f"{status}-b", left, box.y + box.height - 6, width, 3, 0))
         left += width
     return "".join(parts)
 

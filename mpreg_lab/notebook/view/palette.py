@@ -82,5 +82,5 @@ _HUES = (
 
 
 def function_colours(functions: Iterable[str]) -> dict[str, str]:
-    """A colour, #rrggbb, for each function, in the order of first appearance; from the thirteenth on they come again."""
+    """A colour, #rrggbb, for each function, by order of first appearance; after twelve they come again."""
     return {name: _HUES[i % len(_HUES)] for i, name in enumerate(dict.fromkeys(functions))}

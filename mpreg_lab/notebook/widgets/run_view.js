@@ -782,7 +782,10 @@ class RunView {
     if (!this.scene || !width || width === this.width) return;
     this.width = width;
     const graph = this.made.Graph;
-    this.main.style.height = `${Math.min(460, Math.max(220, Math.ceil(graph.height()) + 8))}px`;
+    // The latencies of four functions fit without a scroll bar.
+    const functions = new Set(this.scene.steps.map((step) => step.function)).size;
+    const least = Math.min(324, 200 + 31 * functions);
+    this.main.style.height = `${Math.min(460, Math.max(least, Math.ceil(graph.height()) + 8))}px`;
     graph.resize();
   }
 

@@ -1,0 +1,100 @@
+"""The headline and the state for widgets."""
+
+import json
+
+import pytest
+
+from mpreg_lab.notebook.view.picture import picture
+from mpreg_lab.notebook.view.summary import detail, headline, run_repr, state
+from mpreg_lab.workflow.record import Failed, Failure, Finished, Opened, RunRecord, RunStatus
+
+from . import runs
+
+
+@pytest.mark.parametrize(
+    ("record", "text"),
+    [
+        (runs.pipeline(), "4 steps: 4 done"),
+        (runs.failed(), "4 steps: 1 done, 1 failed, 2 skipped"),
+        (runs.running(), "1 of 4 done, 1 running"),
+        (RunRecord(), "0 of 0 done"),
+    ],
+)
+def test_headlines(record, text):
+    assert headline(record) == text
+
+
+def test_the_repr_of_a_run_has_no_times():
+    assert run_repr(runs.pipeline()) == "Run(4 steps: 4 done)"
+
+
+def test_the_state_has_one_item_a_step():
+    shown = state(runs.failed())
+
+    assert shown["status"] == "failed"
+    assert shown["counts"] == {"done": 1, "failed": 1, "skipped": 2}
+    assert shown["steps"]["status"] == ["done", "failed", "skipped", "skipped"]
+    assert shown["steps"]["node"] == ["ingest", "output", None, None]
+    assert {len(column) for column in shown["steps"].values()} == {4}
+
+
+def test_details_are_left_out_where_there_are_none():
+    shown = detail(runs.failed(), {})
+
+    assert set(shown["steps"]) == {"0", "1", "2", "3"}
+    assert shown["steps"]["0"] == {"printed": "180 rows read\n"}
+    assert shown["steps"]["1"]["failure"]["type_name"] == "ValueError"
+    assert shown["steps"]["1"]["earlier"] == [
+        "Attempt 1 on process: ValueError: could not convert string to float: 'n/a'"
+    ]
+    assert shown["steps"]["2"] == {"because": "clean"}
+
+
+def test_the_result_of_a_group_is_that_of_its_steps():
+    shown = detail(runs.fan(3), {"scores": [10, 20, 30]})
+
+    assert [shown["steps"][str(i)]["result"]["text"] for i in (1, 2, 3)] == ["10", "20", "30"]
+    assert [result["name"] for result in shown["results"]] == ["scores"]
+
+
+def test_what_is_sent_stays_small():
+    record = runs.fan(1000)
+    loud = {name: "x" * 100_000 for name in record.steps}
+
+    assert len(json.dumps(state(record))) < 100_000
+    assert len(json.dumps(detail(record, loud))) < 2_000_000
+
+
+def test_hostile_texts_can_be_sent():
+    bad = "\ud800\x1b]0;title\x07"
+    record = RunRecord.of([Opened(0.0, (runs.plan("x"), runs.plan("y")))])
+    record.apply(Failed(0.1, "x", Failure(bad, bad, bad), "n" + bad, 1, 0, 0, 0, 0.1, bad))
+    record.apply(Finished(0.1, "y", bad, printed=bad))
+
+    for shown in (state(record), {k: v for k, v in detail(record, {"y": bad}).items() if k in ("steps", "results")}):
+        assert json.dumps(shown, ensure_ascii=False).encode()
+
+
+def test_the_picture_names_steps_by_index():
+    shown = picture(runs.fan(3))
+
+    assert [step["key"] for step in shown["steps"]] == ["chunks", "scores[0]", "scores[1]", "scores[2]", "best"]
+    assert shown["steps"][4]["needs"] == [1, 2, 3]
+    assert sorted(sum((node["steps"] for node in shown["nodes"]), [])) == [0, 1, 2, 3, 4]
+    assert all(edge["path"].startswith("M") for edge in shown["edges"])
+
+
+def test_a_folded_group_stands_for_all_its_steps():
+    shown = picture(runs.fan(400))
+
+    assert [len(node["steps"]) for node in shown["nodes"]] == [1, 400, 1]
+
+
+def test_a_long_chain_of_small_steps_runs_to_the_right_if_it_fits():
+    shown = picture(runs.pipeline())
+
+    assert shown["width"] > shown["height"]
+
+
+def test_status_of_a_run_is_sent_as_text():
+    assert state(runs.pipeline())["status"] == RunStatus.DONE.value

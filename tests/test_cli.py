@@ -1,0 +1,113 @@
+"""The command line as a person uses it: in a process of its own, in a terminal of 80 columns."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mpreg_lab import LocalCluster
+from mpreg_lab.cli import main
+
+
+def command(*words: str, folder: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "mpreg_lab", *words],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=folder,
+        env=os.environ | {"COLUMNS": "80", "PYTHONPATH": str(Path(__file__).parents[1])} | environment,
+    )
+
+
+def test_demo_prints_graph_results_and_latencies_in_80_columns():
+    done = command("demo")
+
+    assert done.returncode == 0, done.stderr
+    assert "8 steps: 8 done" in done.stdout
+    assert "Penguins of the Palmer Archipelago" in done.stdout
+    assert "Adelie" in done.stdout
+    assert "Latency" in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    assert done.stderr == ""
+
+
+def test_run_runs_a_file_in_the_notation_with_functions_of_a_module(tmp_path: Path):
+    (tmp_path / "functions.py").write_text("def double(x):\n    return 2 * x\n\nNUMBER = 21\n")
+    (tmp_path / "flow.mpreg").write_text("twice = double(NUMBER)\nagain = double(twice)\n")
+
+    done = command("run", "flow.mpreg", "--functions", "functions.py", folder=tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    assert "2 steps: 2 done" in done.stdout
+    assert "84" in done.stdout
+
+
+def test_run_uses_a_cluster_that_runs_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
+    (tmp_path / "flow.mpreg").write_text("greeting = hello('you')\n")
+    with LocalCluster(2) as cluster:
+        cluster.register(lambda name: f"hello {name}", name="hello")
+        monkeypatch.setenv("MPREG_TOKEN", str(cluster.token))
+
+        code = main(["run", str(tmp_path / "flow.mpreg"), "--connect", cluster.url])
+
+    assert code == 0
+    assert "hello you" in capsys.readouterr().out
+
+
+def test_a_failed_workflow_shows_the_failure_and_exits_with_1(tmp_path: Path):
+    (tmp_path / "functions.py").write_text("def half(x):\n    return x / 0\n")
+    (tmp_path / "flow.mpreg").write_text("a = half(1)\nb = half(a)\n")
+
+    done = command("run", "flow.mpreg", "--functions", "functions.py", folder=tmp_path)
+
+    assert done.returncode == 1
+    assert "ZeroDivisionError: division by zero" in done.stdout
+    assert "skipped" in done.stdout
+    assert "mpreg_lab" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "the following arguments are required: COMMAND. mpreg-lab --help lists the options"),
+        (["fly"], "argument COMMAND: invalid choice: 'fly' (choose from 'demo', 'run', 'lab'). "
+                  "mpreg-lab --help lists the options"),
+        (["demo", "nothing"], "there is no example 'nothing'. Examples: data-pipeline"),
+        (["demo", "--fast"], "unrecognized arguments: --fast. mpreg-lab --help lists the options"),
+        (["run", "missing.mpreg"], "there is no file 'missing.mpreg'"),
+        (["run", "flow.mpreg", "--timeout", "soon"],
+         "argument --timeout: 'soon' is not a number of seconds. mpreg-lab run --help lists the options"),
+        (["run", "flow.mpreg", "--functions", "missing_module"],
+         "cannot load functions from 'missing_module': No module named 'missing_module'"),
+        (["run", "flow.mpreg", "--connect", "http://127.0.0.1:1"],
+         "cannot reach 'http://127.0.0.1:1': an address begins with memory:// or ws://"),
+        (["run", "flow.mpreg"],
+         "step 'x': no node has a function 'frobnicate'. Functions: echo, echos. Register it: @cluster.function"),
+        (["lab", "nowhere"],
+         "there is no notebooks/01_first_workflow.ipynb in nowhere. Call it in a checkout, or name one"),
+    ],
+)  # fmt: skip
+def test_bad_usage_is_one_line_and_a_non_zero_exit(
+    words: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "flow.mpreg").write_text("x = frobnicate(1)\n")
+
+    code = main(words)
+
+    assert code != 0
+    assert capsys.readouterr().err == f"mpreg-lab: {message}\n"
+
+
+def test_a_mistake_in_the_file_is_shown_with_its_line(tmp_path: Path, capsys):
+    (tmp_path / "flow.mpreg").write_text("x = echo(1)\ny = echo(x +)\n")
+
+    code = main(["run", str(tmp_path / "flow.mpreg")])
+
+    assert code == 2
+    shown = capsys.readouterr().err
+    assert "line 2:" in shown
+    assert "    y = echo(x +)" in shown
