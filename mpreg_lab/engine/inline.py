@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any, Self
 
 from mpreg_lab.errors import UnknownFunctionError
@@ -21,6 +21,7 @@ from mpreg_lab.workflow.machine import (
     Raised,
     Returned,
     RunMachine,
+    Tick,
     failure_of,
 )
 from mpreg_lab.workflow.model import Step, Workflow
@@ -61,6 +62,7 @@ class InlineRun:
         self._functions = functions
         self._todo: deque[Execute] = deque()
         self._aborted: set[tuple[int, int]] = set()
+        self._awaited: dict[tuple[int, int], asyncio.Future[Any]] = {}
         self._events: deque[RunEvent] = deque()
         self._news = asyncio.Event()
         self._over = False
@@ -101,26 +103,38 @@ class InlineRun:
             kwargs = substitute(step.kwargs, self._result)
             value = function(*args, **kwargs)
             if inspect.isawaitable(value):
-                value = await value
+                value = await (value if step.timeout_s is None else self._until_aborted(piece, value))
+        except asyncio.CancelledError:
+            if (piece.key, piece.attempt) in self._aborted:
+                return False
+            raise
         except Exception as error:  # noqa: BLE001  # a user's function
             ended_s = driver.now_s
-            self.errors[step.name] = error
             happening = Raised(ended_s, piece.key, piece.attempt, started_s, ended_s, error, failure_of(error))
         else:
             ended_s = driver.now_s
-            self.results[step.name] = value
-            self.errors.pop(step.name, None)
             happening = Returned(ended_s, piece.key, piece.attempt, started_s, ended_s, value)
-        driver.feed([happening])
+        # The clock stood still while a sync function ran: its time-out comes first.
+        driver.feed([happening] if step.timeout_s is None else [Tick(ended_s), happening])
         return isinstance(happening, Returned)
 
+    async def _until_aborted(self, piece: Execute, value: Awaitable[Any]) -> Any:
+        attempt = (piece.key, piece.attempt)
+        self._awaited[attempt] = asyncio.ensure_future(value)
+        try:
+            return await self._awaited[attempt]
+        finally:
+            del self._awaited[attempt]
+
     def _result(self, step: str) -> object:
-        return self.results[StepName(step)]
+        return self._machine.values[self._machine.plan.keys[StepName(step)]]
 
     def _take(self, todo: list[Execute | Abort]) -> None:
         for item in todo:
             if isinstance(item, Abort):
                 self._aborted.add((item.key, item.attempt))
+                if (awaited := self._awaited.get((item.key, item.attempt))) is not None:
+                    awaited.cancel()
             else:
                 self._todo.append(item)
         self._news.set()
@@ -130,8 +144,9 @@ class InlineRun:
         self._news.set()
 
     def _end(self) -> None:
-        keys = self._machine.errors
-        self.errors.update({self._machine.plan.workflow.steps[k].name: e for k, e in keys.items()})
+        steps = self._machine.plan.workflow.steps
+        self.results.update({steps[key].name: value for key, value in self._machine.values.items()})
+        self.errors.update({steps[key].name: error for key, error in sorted(self._machine.errors.items())})
         self._over = True
         self._news.set()
 

@@ -66,6 +66,14 @@ class Link:
         if self.peer is not None:
             await self.peer.close()
 
+    def abort(self) -> None:
+        """Cut the connection; nothing is reported as lost."""
+        self._lost = _nothing
+        if self._opening is not None:
+            self._opening.cancel()
+        if self.peer is not None:
+            self.peer.abort()
+
     async def _ready(self) -> Peer:
         if self.peer is not None:
             return self.peer

@@ -38,8 +38,10 @@ from mpreg_lab.protocol.messages import (
     Message,
     Outcome,
     Refused,
+    Register,
     RunDone,
     Submit,
+    Unregister,
     Welcome,
 )
 from mpreg_lab.protocol.payload import Payload
@@ -48,6 +50,7 @@ from mpreg_lab.transport.peer import Peer
 from mpreg_lab.types import ClusterId, FunctionName, NodeName, Resource, RunId, StepName
 from mpreg_lab.workflow.plan import make_plan
 
+from .arrivals import load_function
 from .executor import Executor, Job
 from .failures import failure
 from .functions import Function, FunctionTable
@@ -180,6 +183,19 @@ class Node:
         closing = [*(link.close() for link in self._links.values()), *(peer.close() for peer in self._peers)]
         await asyncio.gather(*closing, *self._tasks, return_exceptions=True)
 
+    def kill(self) -> None:
+        """End as a crash would: connections are cut, nobody is told anything. Cannot be undone."""
+        self._stopped = True
+        self._runs.clear()
+        self._runs_of.clear()
+        self._executor.stop()
+        for task in self._tasks:
+            task.cancel()
+        for link in self._links.values():
+            link.abort()
+        for peer in self._peers:
+            peer.abort()
+
     def join_threads(self, timeout_s: float) -> None:
         """Wait until the node's threads have ended, at most so long. For another thread than the loop's."""
         self._executor.join(timeout_s)
@@ -277,6 +293,27 @@ class Node:
 
     def _on_describe(self, peer: Peer, message: Describe) -> None:
         peer.post(Described(message.u, self.cluster_id, self.name, self.members))
+
+    def _on_register(self, peer: Peer, message: Register) -> None:
+        self.spawn(self._reply_register(peer, message))
+
+    async def _reply_register(self, peer: Peer, message: Register) -> None:
+        try:
+            function, name = await load_function(message)
+            self.register(function, name=name, resources=message.resources)
+            await self.announce()
+        except MpregError as error:
+            peer.post(Refused(message.u, Payload.of_error(error)))
+        else:
+            peer.post(Done(message.u))
+
+    def _on_unregister(self, peer: Peer, message: Unregister) -> None:
+        self.unregister(message.name)
+        self.spawn(self._reply_unregister(peer, message))
+
+    async def _reply_unregister(self, peer: Peer, message: Unregister) -> None:
+        await self.announce()
+        peer.post(Done(message.u))
 
     def _on_hello(self, peer: Peer, hello: Hello) -> None:
         if hello.cluster_id != self.cluster_id:
@@ -445,6 +482,8 @@ _HANDLERS: dict[type, Callable[[Node, Peer, Any], None]] = {
     Fetch: Node._on_fetch,
     Forget: Node._on_forget,
     Describe: Node._on_describe,
+    Register: Node._on_register,
+    Unregister: Node._on_unregister,
     Hello: Node._on_hello,
     Announce: Node._on_announce,
     Goodbye: Node._on_goodbye,

@@ -51,10 +51,12 @@ __all__ = [
     "Parameter",
     "ParameterKind",
     "Refused",
+    "Register",
     "RunDone",
     "RunUpdate",
     "StepError",
     "Submit",
+    "Unregister",
     "Welcome",
 ]
 
@@ -198,6 +200,26 @@ class Described(_Message, frozen=True, tag="described"):
     members: tuple[Member, ...]
 
 
+class Register(_Message, frozen=True, tag="register"):
+    """Offer this function, in place of one of that name, and tell the others. Answered by Done or Refused."""
+
+    u: str
+    name: FunctionName
+    function: Payload
+    """By reference to a module where the node can import it, else as code."""
+    resources: tuple[Resource, ...] = ()
+    """What a node must hold to be given the function."""
+    sources: dict[str, str] = {}
+    """The text of code that is in no file, such as a notebook's cells, by its file name: for tracebacks."""
+
+
+class Unregister(_Message, frozen=True, tag="unregister"):
+    """Offer this function no more, and tell the others. Answered by Done, also if there was none."""
+
+    u: str
+    name: FunctionName
+
+
 class Done(_Message, frozen=True, tag="ok"):
     """It is done."""
 
@@ -337,6 +359,8 @@ Message = (
     | Forget
     | Describe
     | Described
+    | Register
+    | Unregister
     | Done
     | Refused
     | Hello

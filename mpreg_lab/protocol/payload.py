@@ -9,7 +9,7 @@ import io
 import pickle
 from collections.abc import Callable, Iterator
 from functools import cache
-from types import SimpleNamespace, TracebackType
+from types import CellType, SimpleNamespace, TracebackType
 from typing import Any, NamedTuple
 
 from mpreg_lab.errors import RemoteError, UnserialisableResultError
@@ -45,7 +45,8 @@ class Payload:
 
     A payload made of an object hands out that object. One made of bytes unpickles them when the value is first asked
     for, and its arrays are views of those bytes that cannot be written to: several steps may be given the same value.
-    The packed form is made once: an object that changes after it was sent goes on as it was.
+    The packed form is made once: an object that changes after it was sent goes on as it was. Any thread may ask for the
+    value; two that do so at once may each load it.
     """
 
     __slots__ = ("_packed", "_value")
@@ -116,6 +117,8 @@ def check_serialisable(value: Any, name: str = "value") -> None:
     Raises:
         CannotTravelError: Names the culprit and where it is.
     """
+    if isinstance(value, BaseException):
+        return
     for item in _not_plain(value):
         if _why_not(item) is not None:
             raise _blame(value, name)
@@ -132,8 +135,9 @@ def message_of(error: BaseException) -> str:
 
 
 def notes_of(error: BaseException) -> list[str]:
-    """Its notes, as text."""
-    return [note if isinstance(note, str) else repr(note) for note in getattr(error, "__notes__", ())]
+    """Its notes; whatever else somebody put there is left out."""
+    notes = getattr(error, "__notes__", None)
+    return [note for note in notes if isinstance(note, str)] if isinstance(notes, list) else []
 
 
 _NOT_LOADED: Any = type("_NotLoaded", (), {"__slots__": ()})()
@@ -231,7 +235,7 @@ class _Sink:
 
 def _why_not(value: Any) -> Exception | None:
     """Pickle a value for nothing, and return what went wrong."""
-    if type(value) in _LEAVES or isinstance(value, BaseException):
+    if type(value) in _LEAVES:
         return None
     sink = _Sink()
     try:
@@ -284,7 +288,8 @@ def _children(value: Any) -> Iterator[tuple[str, Any]]:
             yield f".{name}", getattr(value, name, None)
     elif isinstance(getattr(value, "__closure__", None), tuple):
         for name, cell in zip(value.__code__.co_freevars, value.__closure__, strict=True):
-            yield f" captured {name}", getattr(cell, "cell_contents", None)
+            if cell != CellType():  # Else it is empty, and raises when it is read.
+                yield f" captured {name}", cell.cell_contents
     elif not isinstance(value, type) and isinstance(getattr(value, "__dict__", None), dict):
         for name, item in vars(value).items():
             yield f".{name}", item
@@ -384,7 +389,8 @@ def _parts(error: BaseException) -> tuple[Any, Any, Any]:
     make, args = reduced[0], reduced[1]
     state = reduced[2] if len(reduced) > 2 else None
     cls = type(error)
-    if make is cls and _native(cls).__reduce__ is cls.__reduce__:
+    silent = cls.__reduce__ is _native(cls).__reduce__ and cls.__reduce_ex__ is object.__reduce_ex__
+    if make is cls and silent:
         # The class says nothing of its own, and Python would call its __init__ with what it gave to super().__init__:
         # too few arguments, or a message that says "cannot open cannot open x".
         return _new_error, (cls, *args), state

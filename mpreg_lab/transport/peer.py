@@ -157,6 +157,7 @@ class Peer:
 
     def _end(self, lost: ConnectionLostError) -> None:
         self.closed = True
+        self.connection.abort()  # For when the reader was cancelled; else it has ended already.
         if self._stall_check is not None:
             self._stall_check.cancel()
         for reply in self._pending.values():

@@ -31,6 +31,7 @@ __all__ = ["WebSocketConnection", "WebSocketListener", "WebSocketTransport"]
 _LOOPBACK = frozenset(("127.0.0.1", "localhost", "::1"))
 _READ_BYTES = 65536
 _CLOSE_TIMEOUT_S = 2.0
+"""For the other end to say goodbye, and as long for what is pending."""
 _JOIN_BYTES = 1 << 18
 """Up to this much is written in one system call; more is not worth the copy."""
 
@@ -110,7 +111,12 @@ class WebSocketConnection(Connection):
 
     async def close(self) -> None:
         self._flush()
-        await self._websocket.close()
+        try:
+            async with asyncio.timeout(2 * _CLOSE_TIMEOUT_S):
+                await self._websocket.close()
+        except TimeoutError:
+            # websockets waits without end for a reader that takes nothing.
+            self.abort()
 
     def abort(self) -> None:
         self._unsent, self._unsent_bytes = [], 0
@@ -169,7 +175,7 @@ class WebSocketListener(Listener):
             return websocket.respond(HTTPStatus.FORBIDDEN, "foreign Origin\n")
         if self._token is not None:
             shown = _only(request.headers.get_all("Authorization")) or ""
-            if not hmac.compare_digest(shown.encode(), f"Bearer {self._token}".encode()):
+            if not hmac.compare_digest(shown.encode(errors="replace"), f"Bearer {self._token}".encode()):
                 return websocket.respond(HTTPStatus.UNAUTHORIZED, "wrong or missing token\n")
         return None
 

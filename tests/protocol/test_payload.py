@@ -4,6 +4,7 @@ import pickle
 import sys
 import threading
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,16 +20,22 @@ from mpreg_lab.protocol.payload import CannotTravelError, Payload, check_seriali
 from mpreg_lab.workflow.model import Ref
 
 
+def nothing() -> Iterator[int]:
+    yield from ()
+
+
 def travelled(value: Any) -> Any:
     """The value as another process would have it."""
     return Payload.packed(*Payload.of(value).pack()).value()
 
 
 def travelled_error(error: BaseException) -> BaseException:
-    return Payload.packed(*Payload.of_error(error).pack()).value()
+    loaded = Payload.packed(*Payload.of_error(error).pack()).value()
+    assert isinstance(loaded, BaseException)
+    return loaded
 
 
-def raised(error: BaseException) -> BaseException:
+def raised(error: Exception) -> Exception:
     try:
         raise error
     except type(error) as exc:
@@ -183,7 +190,7 @@ def test_what_can_travel_passes(value):
 @pytest.mark.parametrize(
     ("value", "told"),
     [
-        ((n for n in ()), r"a generator at args "),
+        (nothing(), r"a generator at args "),
         ([{"x": threading.Lock()}], r"a lock \(_thread.lock\) at args\[0\]\['x'\] "),
         ({"a": (1, threading.RLock())}, r"a lock \(_thread.RLock\) at args\['a'\]\[1\] "),
         (Holder(threading.Lock()), r"a lock \(_thread.lock\) at args.held "),
@@ -210,9 +217,19 @@ def test_what_a_function_captured_is_named():
         check_serialisable(lambda: lock)
 
 
+def test_a_function_that_captured_nothing_yet_is_no_crash():
+    def f() -> Any:
+        return lock, later
+
+    lock = threading.Lock()
+    with pytest.raises(CannotTravelError, match="at value captured lock"):
+        check_serialisable(f)
+    later = 5
+
+
 def test_a_function_of_a_notebook_is_checked_as_code(in_main):
     main = in_main("import threading\nlock = threading.Lock()\ndef f():\n    return lock")
-    with pytest.raises(CannotTravelError, match="a function at value cannot travel .*: cannot pickle '_thread.lock'"):
+    with pytest.raises(CannotTravelError, match=r"a function at value cannot travel .*: cannot pickle '_thread.lock'"):
         check_serialisable(main.f)
 
 
@@ -240,29 +257,29 @@ def test_what_contains_itself_or_is_nested_without_end_is_told_not_crashed_on():
 # --- exceptions -----------------------------------------------------------------------------------------------------
 
 
-class OddConstructor(Exception):
+class OddConstructorError(Exception):
     def __init__(self, code: int, name: str) -> None:
         super().__init__(f"{code}: cannot find {name}")
         self.code = code
 
 
-class MessageOfName(Exception):
+class MessageOfNameError(Exception):
     def __init__(self, name: str) -> None:
         super().__init__(f"no {name}")
 
 
-class Unpicklable(Exception):
+class UnpicklableError(Exception):
     def __init__(self) -> None:
         super().__init__("holds a lock")
         self.lock = threading.Lock()
 
 
-class Unloadable(Exception):
+class UnloadableError(Exception):
     def __reduce__(self) -> Any:
         return int, ("x",)
 
 
-class Unprintable(Exception):
+class UnprintableError(Exception):
     def __init__(self) -> None:
         self.lock = threading.Lock()
 
@@ -280,8 +297,8 @@ def test_an_exception_of_this_process_is_the_object_itself():
     [
         ValueError("x"),
         KeyError("k"),
-        OddConstructor(3, "x"),
-        MessageOfName("x"),
+        OddConstructorError(3, "x"),
+        MessageOfNameError("x"),
         FileNotFoundError(2, "No such file", "name.txt"),
         UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad"),
         ImportError("m", name="n"),
@@ -337,33 +354,33 @@ def test_the_traceback_of_endless_recursion_is_cut_in_the_middle():
 
 
 def test_an_exception_group_keeps_its_members_with_notes_and_tracebacks():
-    member = raised(OddConstructor(1, "x"))
+    member = raised(OddConstructorError(1, "x"))
     member.add_note("a note")
-    loaded = travelled_error(ExceptionGroup("several", [member, ValueError("y")]))  # type: ignore[list-item]
+    loaded = travelled_error(ExceptionGroup("several", [member, ValueError("y")]))
     assert isinstance(loaded, ExceptionGroup)
     assert loaded.message == "several"
     one, two = loaded.exceptions
-    assert isinstance(one, OddConstructor)
+    assert isinstance(one, OddConstructorError)
     assert one.__notes__ == ["a note"]
     assert one.__traceback__ is not None
     assert repr(two) == "ValueError('y')"
 
 
 def test_a_failed_run_leaves_the_run_behind():
-    error = RunFailedError("2 steps failed", [OddConstructor(1, "x"), KeyError("k")], run=threading.Lock())
+    error = RunFailedError("2 steps failed", [OddConstructorError(1, "x"), KeyError("k")], run=threading.Lock())
     loaded = travelled_error(error)
     assert isinstance(loaded, RunFailedError)
-    assert [type(e) for e in loaded.exceptions] == [OddConstructor, KeyError]
+    assert [type(e) for e in loaded.exceptions] == [OddConstructorError, KeyError]
     assert loaded.run is None
 
 
 @pytest.mark.parametrize(
     ("error", "name", "text"),
     [
-        (Unpicklable(), "Unpicklable", "holds a lock"),
-        (Unloadable("odd"), "Unloadable", "odd"),
-        (Unprintable(), "Unprintable", "(its message cannot be read)"),
-        (ValueError(n for n in ()), "ValueError", "<generator object"),
+        (UnpicklableError(), "UnpicklableError", "holds a lock"),
+        (UnloadableError("odd"), "UnloadableError", "odd"),
+        (UnprintableError(), "UnprintableError", "(its message cannot be read)"),
+        (ValueError(nothing()), "ValueError", "<generator object"),
     ],
 )
 def test_an_exception_that_cannot_travel_is_replaced_and_keeps_text_notes_and_traceback(error, name, text):
@@ -377,9 +394,17 @@ def test_an_exception_that_cannot_travel_is_replaced_and_keeps_text_notes_and_tr
     assert traceback.extract_tb(loaded.__traceback__)[0].name == "raised"
 
 
+def test_notes_that_are_none_do_no_harm():
+    error = UnpicklableError()
+    error.__notes__ = [5, "a note"]  # type: ignore[list-item]
+    assert travelled_error(error).__notes__ == ["a note"]
+    error.__notes__ = 5  # type: ignore[assignment]
+    assert str(travelled_error(error)) == "holds a lock"
+
+
 def test_only_the_part_of_a_chain_that_cannot_travel_is_replaced():
     error = ValueError("x")
-    error.__cause__ = Unpicklable()
+    error.__cause__ = UnpicklableError()
     loaded = travelled_error(error)
     assert type(loaded) is ValueError
     assert type(loaded.__cause__) is RemoteError
@@ -424,7 +449,7 @@ def test_a_chain_without_end_is_cut():
 
 
 def test_a_result_that_is_an_exception_always_travels():
-    assert type(travelled(Unpicklable())) is RemoteError
+    assert type(travelled(UnpicklableError())) is RemoteError
 
 
 def test_one_place_unpickles():

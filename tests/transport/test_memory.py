@@ -16,7 +16,8 @@ async def test_messages_go_by_reference():
     message = Done("1")
     one.send(message)
     await one.close()
-    assert [got async for got in other][0] is message
+    (got,) = [got async for got in other]
+    assert got is message
 
 
 async def test_the_ends_of_a_pair_have_each_others_names():
@@ -26,7 +27,7 @@ async def test_the_ends_of_a_pair_have_each_others_names():
 
 async def test_a_reader_is_woken_once_for_all_messages_of_a_tick():
     one, other = MemoryConnection.pair()
-    woken = []
+    woken: list[str] = []
 
     async def read() -> None:
         tick = asyncio.get_running_loop().call_soon

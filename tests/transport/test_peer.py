@@ -18,10 +18,12 @@ from mpreg_lab.protocol import codec
 from mpreg_lab.protocol.messages import Describe, Described, Done, Fetch, Fetched, Goodbye, Message, Refused, Welcome
 from mpreg_lab.protocol.payload import Payload
 from mpreg_lab.transport import peer as peer_module
+from mpreg_lab.transport import websocket
 from mpreg_lab.transport.base import Connection
 from mpreg_lab.transport.memory import MemoryConnection
 from mpreg_lab.transport.peer import Peer
 from mpreg_lab.transport.registry import transport_for
+from mpreg_lab.types import NodeName
 
 
 class Node:
@@ -80,8 +82,8 @@ async def ends(connected: tuple[Connection, Connection]) -> AsyncIterator[tuple[
 async def test_messages_arrive_in_the_order_in_which_they_were_posted(ends):
     one, other = ends
     for n in range(100):
-        one.peer.post(Goodbye(str(n)))
-    assert await other.has(100) == [Goodbye(str(n)) for n in range(100)]
+        one.peer.post(Goodbye(NodeName(str(n))))
+    assert await other.has(100) == [Goodbye(NodeName(str(n))) for n in range(100)]
 
 
 async def test_a_request_gets_the_reply_with_its_u(ends):
@@ -184,7 +186,7 @@ async def test_two_ends_do_not_refuse_each_others_refusals(ends):
         raise RoutingError("nobody")
 
     one.answer = other.answer = refuse
-    one.peer.post(Goodbye("x"))
+    one.peer.post(Goodbye(NodeName("x")))
     await one.has(1)
     one.answer = other.answer = lambda peer, message: peer.post(Done(message.u))
     await one.peer.request(Describe("1"))
@@ -197,7 +199,7 @@ async def test_two_ends_do_not_refuse_each_others_refusals(ends):
 async def test_close_sends_what_was_posted(ends):
     one, other = ends
     for n in range(10):
-        one.peer.post(Goodbye(str(n)))
+        one.peer.post(Goodbye(NodeName(str(n))))
     await one.peer.close()
     assert len(await other.has(10)) == 10
 
@@ -235,7 +237,6 @@ async def test_closing_leaves_no_task_behind(connected):
     before = asyncio.all_tasks()
     nodes = Node(), Node()
     peers = [Peer(connection, node.take) for node, connection in zip(nodes, connected, strict=True)]
-    assert await peers[0].connection.close() is None
     for peer in peers:
         await peer.close()
     assert asyncio.all_tasks() <= before
@@ -283,31 +284,31 @@ async def over_websocket() -> AsyncIterator[tuple[Node, Any]]:
 
 
 async def test_the_other_end_is_answered_in_kind(over_websocket):
-    node, websocket = over_websocket
+    node, client = over_websocket
     node.answer = lambda peer, message: peer.post(Done(message.u))
-    await websocket.send('{"kind":"describe","u":"1"}')
-    assert await websocket.recv() == '{"kind":"ok","u":"1"}'
+    await client.send('{"kind":"describe","u":"1"}')
+    assert await client.recv() == '{"kind":"ok","u":"1"}'
     assert node.peer.text
-    await websocket.send(codec.encode(Describe("2"), text=False))
-    assert codec.decode(await websocket.recv()) == Done("2")
+    await client.send(codec.encode(Describe("2"), text=False))
+    assert codec.decode(await client.recv()) == Done("2")
     assert not node.peer.text
 
 
 async def test_a_frame_that_makes_no_sense_is_refused_and_the_connection_stays(over_websocket):
-    node, websocket = over_websocket
+    node, client = over_websocket
     node.answer = lambda peer, message: peer.post(Done(message.u))
-    await websocket.send('{"kind":"describe","u":5}')
-    assert '"kind":"refused","u":"","error":{"$":"error","type":"ProtocolError"' in await websocket.recv()
-    await websocket.send('{"kind":"fetch","u":"3","run":5,"step":"x"}')
-    assert '"kind":"refused","u":"3"' in await websocket.recv()
-    await websocket.send(b"junk")
-    assert isinstance(await websocket.recv(), bytes)
-    await websocket.send('{"kind":"describe","u":"4"}')
-    assert await websocket.recv() == '{"kind":"ok","u":"4"}'
+    await client.send('{"kind":"describe","u":5}')
+    assert '"kind":"refused","u":"","error":{"$":"error","type":"ProtocolError"' in await client.recv()
+    await client.send('{"kind":"fetch","u":"3","run":5,"step":"x"}')
+    assert '"kind":"refused","u":"3"' in await client.recv()
+    await client.send(b"junk")
+    assert isinstance(await client.recv(), bytes)
+    await client.send('{"kind":"describe","u":"4"}')
+    assert await client.recv() == '{"kind":"ok","u":"4"}'
 
 
 async def test_frames_of_one_tick_go_out_together(over_websocket, monkeypatch):
-    node, websocket = over_websocket
+    node, _ = over_websocket
     written: list[bytes] = []
     monkeypatch.setattr(node.peer.connection._websocket.transport, "write", written.append)
     for n in range(10):
@@ -318,29 +319,29 @@ async def test_frames_of_one_tick_go_out_together(over_websocket, monkeypatch):
 
 @pytest.mark.parametrize("text", [True, False])
 async def test_what_cannot_travel_is_told_before_anything_is_sent(over_websocket, text):
-    node, websocket = over_websocket
+    node, client = over_websocket
     node.peer.text = text
     with pytest.raises(UnserialisableResultError, match="generator"):
         node.peer.post(Fetched("1", Payload.of(n for n in "x")))
     assert node.peer.pending_bytes == 0
     node.peer.post(Done("1"))
-    assert await websocket.recv()
+    assert await client.recv()
 
 
 async def test_a_json_client_gets_exceptions_as_text(over_websocket):
-    node, websocket = over_websocket
+    node, client = over_websocket
 
     def answer(peer: Peer, message: Fetch) -> None:
         raise RemoteError("x", type_name="Special")
 
     node.answer = answer
-    await websocket.send('{"kind":"fetch","u":"1","run":"r","step":"s"}')
-    assert '"error":{"$":"error","type":"Special","message":"x"}' in await websocket.recv()
+    await client.send('{"kind":"fetch","u":"1","run":"r","step":"s"}')
+    assert '"error":{"$":"error","type":"Special","message":"x"}' in await client.recv()
 
 
-async def test_a_reader_that_takes_nothing_is_cut(monkeypatch):
-    monkeypatch.setattr(peer_module, "_STALLED_BYTES", 1000)
-    monkeypatch.setattr(peer_module, "_STALLED_S", 0.01)
+@pytest.fixture
+async def stuck() -> AsyncIterator[Node]:
+    """A node whose other end takes nothing, with some megabytes pending."""
     node = Node()
     transport = transport_for("ws://")
     taken: asyncio.Queue[Connection] = asyncio.Queue()
@@ -352,8 +353,29 @@ async def test_a_reader_that_takes_nothing_is_cut(monkeypatch):
     while node.peer.pending_bytes < 1_000_000:
         node.peer.post(Fetched("1", Payload.of(bytes(1_000_000))))
         await asyncio.sleep(0)
-    await node.until(lambda: bool(node.closed))
+    yield node
     end.abort()
     with pytest.raises(ConnectionLostError):
-        assert [frame async for frame in end] == None
+        await anext(aiter(end))
     await listener.close()
+
+
+async def test_a_reader_that_takes_nothing_is_cut(stuck, monkeypatch):
+    monkeypatch.setattr(peer_module, "_STALLED_BYTES", 1000)
+    monkeypatch.setattr(peer_module, "_STALLED_S", 0.01)
+    stuck.peer.post(Done("1"))
+    await stuck.until(lambda: bool(stuck.closed))
+
+
+async def test_a_reader_that_takes_something_is_not_cut(stuck, monkeypatch):
+    monkeypatch.setattr(peer_module, "_STALLED_BYTES", 1000)
+    stuck.peer._sent_bytes += 1000  # As if it had taken so much since the last look.
+    stuck.peer._cut_if_stalled(taken_bytes=0)
+    assert not stuck.peer.connection._websocket.transport.is_closing()
+    stuck.peer.abort()
+
+
+async def test_closing_does_not_wait_for_a_reader_that_takes_nothing(stuck, monkeypatch):
+    monkeypatch.setattr(websocket, "_CLOSE_TIMEOUT_S", 0.01)
+    await stuck.peer.close()
+    assert stuck.closed == [stuck.peer]

@@ -82,7 +82,7 @@ async def test_only_a_bearer_token_counts(listener, shown):
 
 
 async def test_two_tokens_are_no_token(listener):
-    lines = (f"Host: 127.0.0.1", f"Authorization: Bearer {TOKEN}", f"Authorization: Bearer {TOKEN}")  # noqa: F541
+    lines = ("Host: 127.0.0.1", f"Authorization: Bearer {TOKEN}", f"Authorization: Bearer {TOKEN}")
     assert " 401 " in await raw_status(listener, *lines)
 
 
@@ -173,7 +173,7 @@ async def test_who_answers_with_something_else_is_told():
 
     async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        with pytest.raises(ConnectError, match=f"cannot connect to ws://127.0.0.1:{port}: "):
+        with pytest.raises(ConnectError, match=rf"cannot connect to ws://127.0.0.1:{port}: "):
             await transport.connect(f"ws://127.0.0.1:{port}")
 
 
@@ -210,7 +210,7 @@ async def ends() -> AsyncIterator[tuple[Connection, Connection]]:
 
 async def test_a_frame_that_is_too_long_is_told_and_the_connection_stays(ends):
     _, other = ends
-    with pytest.raises(UnserialisableResultError, match="1001 bytes are too many for one message .*: at most 1000"):
+    with pytest.raises(UnserialisableResultError, match=r"1001 bytes are too many for one message .*: at most 1000"):
         other.send(bytes(1001))
     other.send(bytes(1000))
     async for frame in ends[0]:

@@ -75,7 +75,11 @@ WRONG_STEPS = {
     "an empty resource": (("a", "f"), {"resources": [""]}, "step 'a': resources must be names of resources, not ['']"),
     "negative retries": (("a", "f"), {"retries": -1}, "step 'a': retries must be a whole number, 0 or more, not -1"),
     "half a retry": (("a", "f"), {"retries": 1.5}, "step 'a': retries must be a whole number, 0 or more, not 1.5"),
-    "a yes as retries": (("a", "f"), {"retries": True}, "step 'a': retries must be a whole number, 0 or more, not True"),
+    "a yes as retries": (
+        ("a", "f"),
+        {"retries": True},
+        "step 'a': retries must be a whole number, 0 or more, not True",
+    ),
     "backoff before now": (("a", "f"), {"backoff_s": -0.1}, "step 'a': backoff_s must be seconds, 0 or more, not -0.1"),
     "no time": (("a", "f"), {"timeout_s": 0}, "step 'a': timeout_s must be seconds, more than 0, not 0"),
     "time in words": (("a", "f"), {"timeout_s": "5"}, "step 'a': timeout_s must be seconds, more than 0, not '5'"),

@@ -85,7 +85,13 @@ def test_a_failed_step_keeps_its_failure_and_output():
 def test_a_step_that_no_node_could_run_was_never_sent():
     step = folded(Failed(2.0, "a", FAILURE)).steps["a"]
 
-    assert (step.status, step.node, step.attempts, step.sent_s, step.started_s) == (StepStatus.FAILED, None, 0, None, None)
+    assert (step.status, step.node, step.attempts, step.sent_s, step.started_s) == (
+        StepStatus.FAILED,
+        None,
+        0,
+        None,
+        None,
+    )
 
 
 def test_earlier_attempts_are_kept():
@@ -118,7 +124,9 @@ def test_a_skipped_step_names_the_failed_one():
 
 
 def test_a_cancelled_step_ran_until_then():
-    run = folded(Queued(0.0, "a"), Sent(0.0, "a", "n1"), Started(1.0, "a", "n1"), Cancelled(3.0, "a"), Cancelled(3.0, "b"))
+    run = folded(
+        Queued(0.0, "a"), Sent(0.0, "a", "n1"), Started(1.0, "a", "n1"), Cancelled(3.0, "a"), Cancelled(3.0, "b")
+    )
 
     assert run.steps["a"].ran_s == 2.0
     assert (run.steps["b"].status, run.steps["b"].ended_s) == (StepStatus.CANCELLED, None)

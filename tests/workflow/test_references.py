@@ -136,9 +136,17 @@ WRONG_PATHS = {
         Ref("r")["rows"][5],
         "the reference r['rows'][5] has no value: r['rows'] is a list of length 2, it has no item 5",
     ),
-    "a key of a list": ([1], Ref("r")["x"], "the reference r['x'] has no value: r is a list of length 1, it has no item 'x'"),
+    "a key of a list": (
+        [1],
+        Ref("r")["x"],
+        "the reference r['x'] has no value: r is a list of length 1, it has no item 'x'",
+    ),
     "an item of nothing": (None, Ref("r")[0], "the reference r[0] has no value: r is None, it has no item 0"),
-    "a missing field": (5, Ref("r").attr("total"), "the reference r.total has no value: r is an int, it has no field 'total'"),
+    "a missing field": (
+        5,
+        Ref("r").attr("total"),
+        "the reference r.total has no value: r is an int, it has no field 'total'",
+    ),
     "a private field": (
         5,
         Ref("r").attr("__class__"),

@@ -118,24 +118,21 @@ def _settle(order: list[int], up: list[list[int]], down: list[list[int]], layer:
 
 def _pull_together(count: int, edges: Sequence[Edge], layer: list[int]) -> None:
     """Move clusters, vertices joined by edges of length 1, down as a whole where that shortens more edges."""
-    slack = [edge for edge in edges if layer[edge[1]] - layer[edge[0]] > 1]
-    while slack:
+    while slack := [edge for edge in edges if layer[edge[1]] - layer[edge[0]] > 1]:
         cluster = _clusters(count, [e for e in edges if layer[e[1]] - layer[e[0]] == 1])
-        gain: dict[int, int] = {}
-        room: dict[int, int] = {}
+        gain = [0] * count
+        room = [count] * count
         for source, target in slack:
             a, b = cluster[source], cluster[target]
             if a != b:
-                gain[a], gain[b] = gain.get(a, 0) + 1, gain.get(b, 0) - 1
-                room[a] = min(room.get(a, count), layer[target] - layer[source] - 1)
-        movable = [c for c in sorted(room) if gain[c] > 0]
-        if not movable:
+                gain[a], gain[b] = gain[a] + 1, gain[b] - 1
+                room[a] = min(room[a], layer[target] - layer[source] - 1)
+        if max(gain) <= 0:
             return
-        best = max(movable, key=lambda c: gain[c])
+        # All at once: who moves down gives those above only more room, and each gain counts by itself.
         for vertex in range(count):
-            if cluster[vertex] == best:
-                layer[vertex] += room[best]
-        slack = [edge for edge in slack if layer[edge[1]] - layer[edge[0]] > 1]
+            if gain[cluster[vertex]] > 0:
+                layer[vertex] += room[cluster[vertex]]
 
 
 def _clusters(count: int, edges: Sequence[Edge]) -> list[int]:

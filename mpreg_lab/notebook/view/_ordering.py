@@ -24,7 +24,7 @@ HUGE = 50_000
 def ordered(graph: Layered) -> Order:
     """The vertices and dummies of each layer from left to right."""
     size = len(graph.layer)
-    sweeps = max(1 if size > HUGE else 4, min(24, 24_000 // (size + 1)))
+    sweeps = max(1 if size > HUGE else 4, min(24, 16_000 // (size + 1)))
     best: Order = []
     fewest = -1
     for before, after in ((graph.up, graph.down), (graph.down, graph.up)):

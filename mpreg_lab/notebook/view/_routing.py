@@ -99,7 +99,8 @@ def routing(
         bus |= {piece: bottom + (track + 1.5) * TRACK_PX for piece, track in tracks.items()}
         curved = (abs(x[v] - x[u]) for u in nodes for v in graph.down[u] if (u, v) not in tracks)
         stretch = min(1.5 * gap, max(0.0, max(curved, default=0.0) - 3 * gap) * 0.08)
-        top = round(bottom + max(gap + stretch, (max(tracks.values(), default=0) + 3.5) * TRACK_PX), 1)
+        needed = (max(tracks.values()) + 3.5) * TRACK_PX if tracks else 0.0
+        top = round(bottom + max(gap + stretch, needed), 1)
     return Routing(graph, x, rows, heights, bus)
 
 

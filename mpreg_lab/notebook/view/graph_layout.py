@@ -14,7 +14,7 @@ from typing import Literal
 import msgspec
 
 from ._coordinates import centres
-from ._layering import components, layered, layers, topological, wrapped
+from ._layering import Edge, components, layered, layers, topological, wrapped
 from ._ordering import ordered
 from ._routing import Point, fans, routing
 from ._tightening import tightened
@@ -115,10 +115,10 @@ class _Part(msgspec.Struct, frozen=True):
     width: float
     height: float
     places: dict[int, tuple[float, float, int]]
-    routes: dict[tuple[int, int], tuple[Point, ...]]
+    routes: dict[Edge, tuple[Point, ...]]
 
 
-def _links(names: Sequence[str], edges: Sequence[tuple[str, str]]) -> list[tuple[int, int]]:
+def _links(names: Sequence[str], edges: Sequence[tuple[str, str]]) -> list[Edge]:
     number = {name: i for i, name in enumerate(names)}
     if len(number) < len(names):
         raise ValueError("two vertices have one name")
@@ -130,16 +130,16 @@ def _links(names: Sequence[str], edges: Sequence[tuple[str, str]]) -> list[tuple
     return links
 
 
-def _links_by_part(count: int, links: list[tuple[int, int]]) -> list[tuple[list[int], list[tuple[int, int]]]]:
+def _links_by_part(count: int, links: list[Edge]) -> list[tuple[list[int], list[Edge]]]:
     """The connected parts with their links."""
-    parts: list[tuple[list[int], list[tuple[int, int]]]] = [(part, []) for part in components(count, links)]
+    parts: list[tuple[list[int], list[Edge]]] = [(part, []) for part in components(count, links)]
     home = {vertex: inner for part, inner in parts for vertex in part}
     for link in links:
         home[link[0]].append(link)
     return parts
 
 
-def _part(members: list[int], links: list[tuple[int, int]], sizes: Sequence[Size], gap_x: float, gap_y: float) -> _Part:
+def _part(members: list[int], links: list[Edge], sizes: Sequence[Size], gap_x: float, gap_y: float) -> _Part:
     """Lay out one connected part."""
     local = {vertex: i for i, vertex in enumerate(members)}
     edges = [(local[source], local[target]) for source, target in links]
@@ -194,7 +194,7 @@ def _packed(parts: Sequence[_Part], gap_x: float, gap_y: float) -> _Part:
     return _Part(width, height, places, routes)
 
 
-def _drawn(vertices: Sequence[Vertex], links: list[tuple[int, int]], whole: _Part, *, turn: bool) -> Layout:
+def _drawn(vertices: Sequence[Vertex], links: list[Edge], whole: _Part, *, turn: bool) -> Layout:
     """With names, turned if the layers run to the right."""
 
     def point(x: float, y: float) -> Point:

@@ -24,6 +24,16 @@ MARGIN = 12.0
 ARROW = 8.0
 ROUND = 7.0
 _EDGE = "#8791a0"
+_URGENT = (
+    StepStatus.FAILED,
+    StepStatus.RETRYING,
+    StepStatus.RUNNING,
+    StepStatus.QUEUED,
+    StepStatus.WAITING,
+    StepStatus.CANCELLED,
+    StepStatus.SKIPPED,
+    StepStatus.DONE,
+)
 _BAR = (
     StepStatus.DONE,
     StepStatus.FAILED,
@@ -147,9 +157,10 @@ def _rect(kind: str, x: float, y: float, width: float, height: float, radius: fl
 
 
 def group_status(counts: Counter[StepStatus]) -> StepStatus:
-    """The state in which a box of several steps is shown: what went wrong first, then what goes on, then the rest."""
-    order = (*_URGENT, *_BAR)
-    return next((status for status in order if counts[status]), StepStatus.WAITING)
+    """The state in which a box of several steps is shown; one of which some have ended is running."""
+    status = next((status for status in _URGENT if counts[status]), StepStatus.WAITING)
+    begun = any(status.ended for status in counts)
+    return StepStatus.RUNNING if begun and status in (StepStatus.QUEUED, StepStatus.WAITING) else status
 
 
 def _progress(box: Box, counts: Counter[StepStatus]) -> str:

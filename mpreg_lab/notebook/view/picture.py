@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
 import msgspec
@@ -11,7 +10,7 @@ from mpreg_lab.workflow.record import RunRecord, StepStatus
 
 from .charts_svg import ink_on
 from .format import line
-from .graph_svg import curve, group_status
+from .graph_svg import curve
 from .palette import MARK_PATH, PALETTE, Colours, function_colours
 from .scene import TEXT_LEFT, Node, Scene, members, scene
 
@@ -59,7 +58,6 @@ class Picture(msgspec.Struct, frozen=True):
 
     Attributes:
         text_left: px from the left border of a box to its text.
-        order: Of several steps in one box, the box shows the state that comes first here.
     """
 
     width: float
@@ -70,7 +68,6 @@ class Picture(msgspec.Struct, frozen=True):
     steps: list[PictureStep]
     marks: dict[StepStatus, str]
     palette: dict[StepStatus, Colours]
-    order: tuple[StepStatus, ...]
 
 
 def page_scene(record: RunRecord) -> Scene:
@@ -100,7 +97,6 @@ def picture(record: RunRecord) -> dict[str, Any]:
             steps=_steps(record, index),
             marks=MARK_PATH,
             palette=PALETTE,
-            order=_status_order(),
         )
     )
     return values
@@ -126,11 +122,3 @@ def _steps(record: RunRecord, index: dict[Any, int]) -> list[PictureStep]:
         )
         for plan in plans
     ]
-
-
-def _status_order() -> tuple[StepStatus, ...]:
-    left, order = set(StepStatus), []
-    while left:
-        order.append(group_status(Counter(left)))
-        left.remove(order[-1])
-    return tuple(order)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -10,6 +11,7 @@ import msgspec
 from mpreg_lab.workflow.record import Failure, RunRecord, RunStatus, StepRecord, StepStatus
 
 from .format import clip, counted, line, plain
+from .graph_svg import group_status
 from .latency import Latency, latency
 from .preview import Preview, result_preview
 from .timeline import Timeline, timeline
@@ -23,9 +25,9 @@ _RESULTS = 50
 
 def headline(record: RunRecord) -> str:
     """`4 steps: 3 done, 1 failed`; while it runs, `17 of 40 done, 3 running`."""
-    counts = {status: record.count(status) for status in StepStatus}
+    counts = Counter(step.status for step in record.steps.values())
     if record.status is not RunStatus.RUNNING:
-        states = ", ".join(f"{n:,} {status}" for status, n in counts.items() if n)
+        states = ", ".join(f"{counts[status]:,} {status}" for status in StepStatus if counts[status])
         return f"{counted(len(record.steps), 'step')}: {states or 'none'}"
     shown = (StepStatus.RUNNING, StepStatus.RETRYING, StepStatus.FAILED, StepStatus.SKIPPED, StepStatus.CANCELLED)
     rest = "".join(f", {counts[status]:,} {status}" for status in shown if counts[status])
@@ -53,7 +55,11 @@ class StepStates(msgspec.Struct, frozen=True):
 
 
 class RunState(msgspec.Struct, frozen=True):
-    """What changes many times while a run goes on."""
+    """What changes many times while a run goes on.
+
+    Attributes:
+        folded: For each box of several steps, by its index as a string, the state in which it is shown.
+    """
 
     status: RunStatus
     headline: str
@@ -61,6 +67,7 @@ class RunState(msgspec.Struct, frozen=True):
     now_s: float
     duration_s: float | None
     steps: StepStates
+    folded: dict[str, StepStatus]
 
 
 class StepDetail(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -95,19 +102,27 @@ class RunDetail(msgspec.Struct, frozen=True):
     latency: Latency
 
 
-def state(record: RunRecord) -> dict[str, Any]:
-    """The run now, as plain JSON: a RunState."""
+def state(record: RunRecord, folded: Mapping[int, Sequence[int]] | None = None) -> dict[str, Any]:
+    """The run now, as plain JSON: a RunState.
+
+    Args:
+        record: The run.
+        folded: Index of each box of several steps to the indices of these; None: there are none.
+    """
     steps = list(record.steps.values())
+    counts = Counter(s.status for s in steps)
+    nodes = {node: None if node is None else line(node) for node in {s.node for s in steps}}
+    boxes = (folded or {}).items()
     return _plain_json(
         RunState(
             status=record.status,
             headline=headline(record),
-            counts={status.value: n for status in StepStatus if (n := record.count(status))},
+            counts={status.value: counts[status] for status in StepStatus if counts[status]},
             now_s=record.now_s,
             duration_s=record.duration_s,
             steps=StepStates(
                 status=[s.status for s in steps],
-                node=[None if s.node is None else line(s.node) for s in steps],
+                node=[nodes[s.node] for s in steps],
                 attempts=[s.attempts for s in steps],
                 ready_s=[_us(s.ready_s) for s in steps],
                 sent_s=[_us(s.sent_s) for s in steps],
@@ -117,6 +132,7 @@ def state(record: RunRecord) -> dict[str, Any]:
                 ran_s=[_us(s.ran_s) for s in steps],
                 travel_s=[_us(s.travel_s) for s in steps],
             ),
+            folded={str(box): group_status(Counter(steps[i].status for i in inside)) for box, inside in boxes},
         )
     )
 

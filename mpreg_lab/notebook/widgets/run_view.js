@@ -8,6 +8,7 @@ const BROKEN = new Set(["failed", "retrying", "cancelled"]);
 const PROGRESS = ["done", "failed", "cancelled", "skipped", "retrying", "running"];
 const TABS = ["Graph", "Results", "Timeline", "Latency", "Steps"];
 const MARGIN = 16;
+const NARROW = 620; // px, as in the style sheet: the panel of a step covers the rest.
 
 // --- small tools ---------------------------------------------------------------------------------------------------
 
@@ -123,7 +124,7 @@ class GraphTab {
       "div",
       { class: "mpreg-tools" },
       button("Zoom out", "−", zoom(1 / 1.25)),
-      button("Fit to the width", "Fit", () => this.fit()),
+      button("Fit to the width", "Fit", () => this.fitAll()),
       button("Zoom in", "+", zoom(1.25)),
     );
     this.element = element("div", { class: "mpreg-graph-tab" }, this.pane, this.strip, this.tools);
@@ -196,13 +197,25 @@ class GraphTab {
 
   // As wide as there is room, but never larger than life, and never too small to read.
   fitting() {
-    const room = this.run.width - 2;
-    return Math.min(1, Math.max(0.6, room / (this.run.scene.width + 2 * MARGIN)));
+    return Math.max(0.6, this.wholeWidth());
+  }
+
+  wholeWidth() {
+    return Math.min(1, Math.max(0.1, (this.run.width - 2) / (this.run.scene.width + 2 * MARGIN)));
+  }
+
+  fitAll() {
+    this.scale = this.wholeWidth();
+    this.resize();
   }
 
   fit() {
     this.scale = null;
     this.resize();
+    // A graph wider than the room begins with its first step, which may stand far to the right.
+    const [first] = this.run.scene.nodes;
+    const middle = first ? (first.x + first.width / 2 + MARGIN) * this.fitting() : 0;
+    this.pane.scrollTo(middle - this.run.width / 2, 0);
   }
 
   zoom(factor, at = null) {
@@ -230,7 +243,7 @@ class GraphTab {
   update() {
     const { run } = this;
     run.scene.nodes.forEach((node, i) => {
-      const status = run.statusOf(node.steps);
+      const status = run.nodeStatus(i);
       const here = this.nodes[i];
       if (here.status === status && node.steps.length === 1) return;
       here.status = status;
@@ -242,7 +255,7 @@ class GraphTab {
       if (status !== "running") write(here.clock, "");
     });
     run.scene.edges.forEach((edge, i) => {
-      const active = run.statusOf(run.scene.nodes[edge.target].steps) === "running";
+      const active = run.nodeStatus(edge.target) === "running";
       this.edges[i].classList.toggle("mpreg-active", active);
     });
     this.showFailed();
@@ -527,7 +540,7 @@ class Panel {
     this.element.hidden = !steps;
     if (!steps) return;
     const { state, detail } = run;
-    const status = run.statusOf(steps);
+    const status = steps.length === 1 ? state.steps.status[steps[0]] : run.nodeStatus(run.openedNode);
     const key = JSON.stringify([steps, steps.map((i) => this.facts(i)), steps.length === 1 && detail.steps?.[steps[0]], state.status]);
     if (this.key === key) return;
     this.key = key;
@@ -598,7 +611,6 @@ const CAME_MS = new WeakMap();
 class RunView {
   constructor(model, parent) {
     this.model = model;
-    this.cancelled = false;
     this.opened = null;
     this.openedNode = null;
     this.width = 0;
@@ -708,11 +720,8 @@ class RunView {
     return this.now() - this.state.steps.started_s[step];
   }
 
-  statusOf(steps) {
-    const { status } = this.state.steps;
-    if (steps.length === 1) return status[steps[0]];
-    const seen = new Set(steps.map((i) => status[i]));
-    return this.scene.order.find((s) => seen.has(s)) ?? "waiting";
+  nodeStatus(index) {
+    return this.state.folded[index] ?? this.state.steps.status[this.scene.nodes[index].steps[0]];
   }
 
   words(steps) {
@@ -729,8 +738,12 @@ class RunView {
       tab.setAttribute("aria-selected", String(i === j));
       tab.setAttribute("tabindex", i === j ? "0" : "-1");
     });
+    if (this.opened && this.width <= NARROW) this.shut();
+    if (this.tab) this.tab.element.hidden = true;
     this.tab = this.made[name] ??= this.makeTab(name);
-    this.host.replaceChildren(this.tab.element);
+    this.tab.element.hidden = false;
+    // Each stays where it is when another one is shown: its scroll position would be lost.
+    if (this.tab.element.parentNode !== this.host) this.host.append(this.tab.element);
     this.host.setAttribute("aria-label", name);
     this.tab.update();
     this.tab.tick?.();
@@ -786,7 +799,7 @@ class RunView {
     const functions = new Set(this.scene.steps.map((step) => step.function)).size;
     const least = Math.min(324, 200 + 31 * functions);
     this.main.style.height = `${Math.min(460, Math.max(least, Math.ceil(graph.height()) + 8))}px`;
-    graph.resize();
+    if (graph.scale === null) graph.fit();
   }
 
   themes() {

@@ -11,6 +11,7 @@ import anywidget
 import traitlets
 
 from mpreg_lab.notebook.view import picture, summary
+from mpreg_lab.notebook.view.format import counted
 from mpreg_lab.types import StepName
 from mpreg_lab.workflow.record import RunRecord, RunStatus
 
@@ -43,6 +44,7 @@ class RunView(anywidget.AnyWidget):
         self._cancel_callbacks: list[Callable[[], object]] = []
         self._open_callbacks: list[Callable[[str], object]] = []
         self._names: list[StepName] = []
+        self._folded: dict[int, list[int]] = {}
         self._detail_at_s = float("-inf")
         super().__init__()
         self.on_msg(self._handle)
@@ -57,7 +59,9 @@ class RunView(anywidget.AnyWidget):
         if record.steps and not self.scene:
             self._names = list(record.steps)
             self.scene = picture.picture(record)
-        self.state = summary.state(record)
+            boxes = enumerate(self.scene["nodes"])
+            self._folded = {i: box["steps"] for i, box in boxes if len(box["steps"]) > 1}
+        self.state = summary.state(record, self._folded)
         now_s = time.monotonic()
         often = len(record.steps) <= _SMALL_STEPS or record.status is not RunStatus.RUNNING
         if often or now_s - self._detail_at_s >= _DETAIL_EVERY_S:
@@ -82,4 +86,4 @@ class RunView(anywidget.AnyWidget):
                     callback_(self._names[index])
 
     def __repr__(self) -> str:
-        return f"RunView({len(self._names)} steps)"
+        return f"RunView({counted(len(self._names), 'step')})"

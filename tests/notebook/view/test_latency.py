@@ -22,7 +22,7 @@ def test_no_values_have_no_percentile():
 
 
 def test_each_function_has_its_own_latency():
-    functions = {f.function: f for f in latency(runs.fan(11)).functions}
+    functions = {str(f.function): f for f in latency(runs.fan(11)).functions}
 
     assert list(functions) == ["split", "score", "best_of"]
     assert functions["score"].count == 11

@@ -69,7 +69,8 @@ def test_addresses_are_left_out():
     "value",
     [
         Raises(), [Raises()], {"a": Raises()}, [{"a": Raises()}], Huge(), [Huge()] * 50, FalseList([1]), "x" * 10**6,
-        b"x" * 10**6, list(range(10**6)), {i: "y" * 1000 for i in range(1000)}, [{str(i): i for i in range(1000)}] * 1000,
+        b"x" * 10**6, list(range(10**6)), dict.fromkeys(range(1000), "y" * 1000),
+        [{str(i): i for i in range(1000)}] * 1000,
         pd.DataFrame([[Raises()]]), np.array([Raises()], dtype=object), "\ud800", [[[[[[[[]]]]]]]], 10**4000,
     ],
     ids=lambda value: type(value).__name__,

@@ -38,13 +38,18 @@ def test_the_state_has_one_item_a_step():
     assert {len(column) for column in shown["steps"].values()} == {4}
 
 
+def test_a_folded_box_has_a_state_of_its_own():
+    assert state(runs.fan(3, ended=False), {1: [1, 2, 3]})["folded"] == {"1": "running"}
+    assert state(runs.fan(3), {1: [1, 2, 3]})["folded"] == {"1": "done"}
+
+
 def test_details_are_left_out_where_there_are_none():
     shown = detail(runs.failed(), {})
 
     assert set(shown["steps"]) == {"0", "1", "2", "3"}
     assert shown["steps"]["0"] == {"printed": "180 rows read\n"}
     assert shown["steps"]["1"]["failure"]["type_name"] == "ValueError"
-    assert shown["steps"]["1"]["earlier"] == [
+    assert list(shown["steps"]["1"]["earlier"]) == [
         "Attempt 1 on process: ValueError: could not convert string to float: 'n/a'"
     ]
     assert shown["steps"]["2"] == {"because": "clean"}
@@ -59,7 +64,7 @@ def test_the_result_of_a_group_is_that_of_its_steps():
 
 def test_what_is_sent_stays_small():
     record = runs.fan(1000)
-    loud = {name: "x" * 100_000 for name in record.steps}
+    loud: dict[str, object] = dict.fromkeys(record.steps, "x" * 100_000)
 
     assert len(json.dumps(state(record))) < 100_000
     assert len(json.dumps(detail(record, loud))) < 2_000_000
@@ -68,8 +73,8 @@ def test_what_is_sent_stays_small():
 def test_hostile_texts_can_be_sent():
     bad = "\ud800\x1b]0;title\x07"
     record = RunRecord.of([Opened(0.0, (runs.plan("x"), runs.plan("y")))])
-    record.apply(Failed(0.1, "x", Failure(bad, bad, bad), "n" + bad, 1, 0, 0, 0, 0.1, bad))
-    record.apply(Finished(0.1, "y", bad, printed=bad))
+    record.apply(Failed(0.1, "x", Failure(bad, bad, bad), bad, 1, 0, 0, 0, 0.1, bad))  # type: ignore[arg-type]
+    record.apply(Finished(0.1, "y", bad, printed=bad))  # type: ignore[arg-type]
 
     for shown in (state(record), {k: v for k, v in detail(record, {"y": bad}).items() if k in ("steps", "results")}):
         assert json.dumps(shown, ensure_ascii=False).encode()
@@ -80,7 +85,7 @@ def test_the_picture_names_steps_by_index():
 
     assert [step["key"] for step in shown["steps"]] == ["chunks", "scores[0]", "scores[1]", "scores[2]", "best"]
     assert shown["steps"][4]["needs"] == [1, 2, 3]
-    assert sorted(sum((node["steps"] for node in shown["nodes"]), [])) == [0, 1, 2, 3, 4]
+    assert sorted(step for node in shown["nodes"] for step in node["steps"]) == [0, 1, 2, 3, 4]
     assert all(edge["path"].startswith("M") for edge in shown["edges"])
 
 

@@ -19,7 +19,7 @@ def test_a_view_has_the_state_of_its_record():
 
     assert view.state["headline"] == "4 steps: 4 done"
     assert [result["name"] for result in view.detail["results"]] == ["report", "summary"]
-    assert repr(view) == "RunView(4 steps: 4 done)"
+    assert repr(view) == "RunView(4 steps)"
 
 
 def test_the_scene_is_set_once_and_only_when_there_are_steps():
@@ -56,7 +56,8 @@ def test_details_of_large_runs_are_sent_less_often_but_at_the_end():
 
 
 def test_messages_of_the_page_reach_the_callbacks():
-    view, heard = RunView(runs.pipeline()), []
+    view = RunView(runs.pipeline())
+    heard: list[str] = []
     view.on_cancel(lambda: heard.append("cancel"))
     view.on_open(heard.append)
 
@@ -67,7 +68,8 @@ def test_messages_of_the_page_reach_the_callbacks():
 
 
 def test_messages_that_make_no_sense_are_ignored():
-    view, heard = RunView(runs.pipeline()), []
+    view = RunView(runs.pipeline())
+    heard: list[str] = []
     view.on_open(heard.append)
 
     for content in ({"kind": "open", "step": 99}, {"kind": "open", "step": -1}, {"kind": "x"}, None, 5):

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from mpreg_lab.cluster.local import LocalCluster
+from mpreg_lab.engine.inline import InlineEngine
+from mpreg_lab.testing.conformance import EngineConformance, Ran
+from mpreg_lab.workflow.model import Workflow
+from mpreg_lab.workflow.record import RunRecord
+
+
+class TestInline(EngineConformance):
+    async def run(self, functions: Mapping[str, Callable[..., Any]], workflow: Workflow) -> Ran:
+        run = InlineEngine(functions).run(workflow)
+        record = RunRecord.of([event async for event in run])
+        return Ran(record, {**run.results}, {**run.errors})
+
+
+@pytest.fixture(scope="module")
+def memory_cluster() -> Iterator[LocalCluster]:
+    with LocalCluster(3) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def ws_cluster() -> Iterator[LocalCluster]:
+    with LocalCluster(3, transport="ws") as cluster:
+        yield cluster
+
+
+class _OnCluster(EngineConformance):
+    cluster: LocalCluster
+
+    async def run(self, functions: Mapping[str, Callable[..., Any]], workflow: Workflow) -> Ran:
+        for name, function in functions.items():
+            self.cluster.register(function, name=name)
+        run = await self.cluster.run_async(workflow, check=False)
+        done = [step.name for step in run.record.steps.values() if step.status == "done"]
+        return Ran(run.record, {name: run[name] for name in done}, run.errors)
+
+
+class TestMemoryCluster(_OnCluster):
+    @pytest.fixture(autouse=True)
+    def launched(self, memory_cluster: LocalCluster) -> None:
+        self.cluster = memory_cluster
+
+
+class TestWebSocketCluster(_OnCluster):
+    @pytest.fixture(autouse=True)
+    def launched(self, ws_cluster: LocalCluster) -> None:
+        self.cluster = ws_cluster
