@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import secrets
 import weakref
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from typing import Any, Self
 
@@ -59,6 +60,8 @@ class AsyncClient:
     def __init__(self, url: str, *, token: str | None = None) -> None:
         self.url = url
         self._token = token
+        self._dial: Callable[[], Awaitable[Connection]] = self._dial_url
+        self._dialling = asyncio.Lock()
         self._peer: Peer | None = None
         # A run that nobody holds any more is forgotten on the nodes too: hence weak.
         self._runs: weakref.WeakValueDictionary[RunId, Run] = weakref.WeakValueDictionary()
@@ -66,9 +69,16 @@ class AsyncClient:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @classmethod
-    def over(cls, connection: Connection, url: str = "") -> AsyncClient:
-        """A client that uses this connection. Call it on the connection's loop."""
+    def over(
+        cls, connection: Connection, url: str = "", *, dial: Callable[[], Awaitable[Connection]] | None = None
+    ) -> AsyncClient:
+        """A client that uses this connection. Call it on the connection's loop.
+
+        Args:
+            dial: Opens another one when a verb finds that this one has ended; raises ConnectionError.
+        """
         client = cls(url)
+        client._dial = dial or client._dial
         client._attach(connection)
         return client
 
@@ -78,10 +88,9 @@ class AsyncClient:
         Raises:
             ConnectError: If nobody answers, or the token is wrong.
         """
-        if self._peer is None or self._peer.closed:
-            if not self.url:
-                raise ConnectionLostError("the connection was closed")
-            self._attach(await transport_for(self.url).connect(self.url, token=self._token))
+        async with self._dialling:
+            if self._peer is None or self._peer.closed:
+                self._attach(await self._dial())
         return self
 
     async def run(self, workflow: Workflow, *, timeout: float | None = None, check: bool = True) -> Run:
@@ -175,6 +184,11 @@ class AsyncClient:
         return run
 
     # --- messages ---
+
+    async def _dial_url(self) -> Connection:
+        if not self.url:
+            raise ConnectionLostError("the connection was closed")
+        return await transport_for(self.url).connect(self.url, token=self._token)
 
     def _attach(self, connection: Connection) -> None:
         self._loop = asyncio.get_running_loop()

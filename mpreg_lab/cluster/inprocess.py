@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
-from mpreg_lab.errors import ConnectError
+from mpreg_lab.errors import ClusterError
+from mpreg_lab.node.functions import Function
 from mpreg_lab.node.server import Node
 from mpreg_lab.protocol.messages import Member
 from mpreg_lab.transport.base import Connection, Listener
 from mpreg_lab.transport.memory import MemoryConnection
-from mpreg_lab.transport.registry import transport_for
-from mpreg_lab.types import ClusterId, NodeName
+from mpreg_lab.types import ClusterId, FunctionName, NodeName, Resource
 
+from .opening import dialler, open_node
 from .spec import NodeSpec
 
 __all__ = ["InProcessHandle", "InProcessLauncher", "TransportName"]
@@ -23,19 +24,62 @@ TransportName = Literal["memory", "ws"]
 class InProcessHandle:
     """A node on this process's loop thread."""
 
-    def __init__(self, node: Node, listener: Listener) -> None:
+    log = ""
+
+    def __init__(self, spec: NodeSpec, node: Node, listener: Listener, launcher: InProcessLauncher) -> None:
+        self.spec = spec
         self.node = node
+        self.alive = True
         self._listener = listener
+        self._launcher = launcher
 
     @property
     def member(self) -> Member:
         """How the node describes itself."""
         return self.node.member
 
+    async def register(self, function: Function, *, name: FunctionName, resources: Iterable[Resource] = ()) -> None:
+        """Have the node offer a function, and wait until all nodes have heard."""
+        self.node.register(function, name=name, resources=resources)
+        await self.node.announce()
+
+    async def unregister(self, name: FunctionName) -> None:
+        """Have the node offer the function no more, and wait until all nodes have heard."""
+        self.node.unregister(name)
+        await self.node.announce()
+
+    async def join(self, seed: Member) -> None:
+        """Have the node enter the cluster of another one."""
+        await self.node.join(await self._launcher.dial(seed))
+
     async def stop(self) -> None:
         """End the node and close its door."""
-        await self._listener.close()
+        await self._close()
         await self.node.stop()
+
+    async def kill(self) -> None:
+        """Cut all its connections."""
+        await self._close()
+        self.node.kill()
+
+    def pause(self) -> None:
+        """Nodes of one process cannot be halted one by one."""
+        raise ClusterError(
+            f"node {self.spec.name!r} lives in this process and cannot be paused by itself. "
+            "Give nodes processes of their own: LocalCluster(3, processes=True)"
+        )
+
+    def resume(self) -> None:
+        """It was never paused."""
+
+    def join_threads(self, timeout_s: float) -> None:
+        """Wait until its threads have ended, at most so long."""
+        self.node.join_threads(timeout_s)
+
+    async def _close(self) -> None:
+        self.alive = False
+        self._launcher.forget(self.node)
+        await self._listener.close()
 
 
 class InProcessLauncher:
@@ -50,16 +94,16 @@ class InProcessLauncher:
         self._cluster_id = cluster_id
         self._token = token
         self._transport = transport
+        self._dial_url = dialler(token)
         self._nodes: dict[NodeName, Node] = {}
 
     async def start(self, spec: NodeSpec) -> InProcessHandle:
         """Start a node."""
-        node = Node(spec.name, spec.resources, cluster_id=self._cluster_id, dial=self._dial, slots=spec.slots)
-        listener = transport_for("ws://").listen("ws://127.0.0.1:0", node.accept, token=self._token)
-        node.set_url(listener.url)
-        await listener.serve()
+        node, listener = await open_node(
+            spec, self._cluster_id, self.dial, token=self._token, when_asked=self._transport == "memory"
+        )
         self._nodes[spec.name] = node
-        return InProcessHandle(node, listener)
+        return InProcessHandle(spec, node, listener, self)
 
     async def introduce(self, handles: Sequence[InProcessHandle]) -> None:
         """Give every node the list of all."""
@@ -69,14 +113,18 @@ class InProcessLauncher:
 
     async def connect(self, handle: InProcessHandle) -> Connection:
         """A connection for a client of this process."""
-        return await self._dial(handle.member)
+        return await self.dial(handle.member)
 
-    async def _dial(self, member: Member) -> Connection:
+    async def dial(self, member: Member) -> Connection:
+        """A connection to a node, whether it lives here or not."""
         node = self._nodes.get(member.name)
         if node is None or self._transport == "ws":
-            if not member.url:
-                raise ConnectError(f"node {member.name!r} has no address")
-            return await transport_for(member.url).connect(member.url, token=self._token)
+            return await self._dial_url(member)
         ours, theirs = MemoryConnection.pair("a client or node", member.name)
         node.accept(theirs)
         return ours
+
+    def forget(self, node: Node) -> None:
+        """The node has ended: nobody reaches it any more."""
+        if self._nodes.get(node.name) is node:
+            del self._nodes[node.name]

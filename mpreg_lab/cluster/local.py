@@ -6,22 +6,33 @@ import asyncio
 import secrets
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from itertools import count
 from typing import Any, Self, TypeVar, overload
 
 from mpreg_lab.client.aio import AsyncClient
 from mpreg_lab.client.run import Run
 from mpreg_lab.client.sync import Client
-from mpreg_lab.errors import ClusterSpecError, ClusterStoppedError, FunctionError, NoClusterError
+from mpreg_lab.errors import (
+    ClusterSpecError,
+    ClusterStoppedError,
+    ConnectError,
+    FunctionError,
+    NoClusterError,
+    UnknownNodeError,
+)
 from mpreg_lab.loop_thread import LoopThread
 from mpreg_lab.node.functions import BUILTINS, function_name
 from mpreg_lab.protocol.messages import Member
+from mpreg_lab.transport.base import Connection
 from mpreg_lab.types import ClusterId, FunctionName, Resource
 from mpreg_lab.workflow.model import Workflow
+from mpreg_lab.workflow.plan import did_you_mean
 
-from .inprocess import InProcessHandle, InProcessLauncher, TransportName
-from .spec import default_slots, node_spec, node_specs, resource_names
+from .base import Handle, Launcher
+from .inprocess import InProcessLauncher, TransportName
+from .processes import ProcessLauncher
+from .spec import NodeSpec, default_slots, node_spec, node_specs, resource_names
 from .summary import cluster_html, cluster_text
 
 __all__ = ["LocalCluster", "find_cluster", "running_clusters"]
@@ -35,19 +46,22 @@ _THREADS_END_S = 0.5
 
 
 class LocalCluster:
-    """A cluster of nodes in this process.
+    """A cluster of nodes on this machine.
 
     Args:
         nodes: How many, or the name of each with the resources that it holds:
             `{"ingest": ["csv-parser"], "train": ["gpu", "big-memory"]}`.
         name: A second cluster of the same name replaces the first, which is stopped: so does re-running a cell.
             None: it gets a name of its own.
-        transport: How the nodes talk to each other: "memory", by reference, or "ws", over real websockets.
+        processes: Whether each node has a process of its own: pure Python then uses all processors, functions travel as
+            code, and `kill`, `pause` and `restart` do to a node what happens to machines.
+        transport: How nodes in this process talk to each other: "memory", by reference, or "ws", over real websockets.
         slots: How many sync functions each node runs at once. None: 4, or the number of processors if that is more.
         token: What clients from outside must show. By default 256 random bits. None: nobody is asked.
 
     Raises:
         ClusterSpecError: If the description is wrong.
+        ClusterError: If a node does not come up.
 
     Use it with `with`, or end it with `stop()`. Clusters that nobody holds any more are stopped by themselves.
     """
@@ -57,6 +71,7 @@ class LocalCluster:
         nodes: int | Mapping[str, Iterable[str] | str] = 3,
         *,
         name: str | None = None,
+        processes: bool = False,
         transport: TransportName = "memory",
         slots: int | None = None,
         token: str | None = _DEFAULT_TOKEN,
@@ -73,13 +88,20 @@ class LocalCluster:
         self._slots = slots if slots is not None else default_slots()
         self._placed: dict[str, tuple[Callable[..., Any], frozenset[Resource]]] = {}
         self._lock = threading.Lock()
-        self._handles: list[InProcessHandle] = []
+        self._handles: list[Handle] = []
         self._loop = LoopThread(f"mpreg-{self.name}")
-        self._launcher = InProcessLauncher(
-            ClusterId(f"{self.name}-{secrets.token_hex(4)}"), token=self._token, transport=transport
+        cluster_id = ClusterId(f"{self.name}-{secrets.token_hex(4)}")
+        self._launcher: Launcher[Any] = (
+            ProcessLauncher(cluster_id, token=self._token)
+            if processes
+            else InProcessLauncher(cluster_id, token=self._token, transport=transport)
         )
         self._finalizer = weakref.finalize(self, _shut_down, self._loop, self._handles)
-        self._loop.call(self._launch(specs))
+        try:
+            self._loop.call(self._launch(specs))
+        except BaseException:
+            self._finalizer()
+            raise
         self._client = Client.on(self._loop, self._aio)
         _running[self.name] = self
 
@@ -187,7 +209,7 @@ class LocalCluster:
     @property
     def nodes(self) -> dict[str, Member]:
         """The nodes by name, as they describe themselves."""
-        return {handle.member.name: handle.member for handle in self._handles}
+        return {handle.member.name: handle.member for handle in self._alive}
 
     def add(self, name: str, resources: Iterable[str] | str = ()) -> None:
         """Launch one more node; it is given the functions that its resources allow.
@@ -201,11 +223,55 @@ class LocalCluster:
         spec = node_spec(name, resources, self._slots)
         self._loop.call(self._add(spec), doing="add()")
 
+    def kill(self, name: str) -> None:
+        """End a node as a crash would; `restart` brings it back.
+
+        A process is killed (SIGKILL); the connections of a node in this process are cut.
+
+        Raises:
+            UnknownNodeError: If there is no node of that name, or it has ended already.
+        """
+        self._loop.call(self._kill(self._living(name)), doing="kill()")
+
+    def restart(self, name: str) -> None:
+        """Launch a node again, under its name, with its resources and functions; one that is alive is stopped first.
+
+        Raises:
+            UnknownNodeError: If there never was a node of that name.
+            ClusterError: If it does not come up.
+        """
+        self._loop.call(self._restart(self._handle(name)), doing="restart()")
+
+    def pause(self, name: str) -> None:
+        """Halt a node that has a process of its own (SIGSTOP): it is alive, and does not answer.
+
+        Raises:
+            UnknownNodeError: If there is no node of that name, or it has ended.
+            ClusterError: If it lives in this process.
+        """
+        self._living(name).pause()
+
+    def resume(self, name: str) -> None:
+        """Have a paused node go on; nothing happens if it was not paused.
+
+        Raises:
+            UnknownNodeError: If there is no node of that name, or it has ended.
+        """
+        self._living(name).resume()
+
+    def log(self, name: str) -> str:
+        """The last of what the process of a node printed outside of steps, alive or not.
+
+        Raises:
+            UnknownNodeError: If there never was a node of that name.
+        """
+        return self._handle(name).log
+
     @property
     def url(self) -> str:
         """Where the first node listens for clients of other processes: `Client(cluster.url, token=cluster.token)`."""
         self._check_running()
-        return self._handles[0].member.url
+        return self._alive[0].member.url
 
     @property
     def token(self) -> str | None:
@@ -245,39 +311,71 @@ class LocalCluster:
 
     # --- on the loop ---
 
-    async def _launch(self, specs: Iterable[Any]) -> None:
-        for spec in specs:
-            self._handles.append(await self._launcher.start(spec))
+    async def _launch(self, specs: Iterable[NodeSpec]) -> None:
+        started = await asyncio.gather(*(self._launcher.start(spec) for spec in specs), return_exceptions=True)
+        self._handles += [handle for handle in started if not isinstance(handle, BaseException)]
+        for failed in started:
+            if isinstance(failed, BaseException):
+                raise failed
         await self._launcher.introduce(self._handles)
-        self._aio = AsyncClient.over(await self._launcher.connect(self._handles[0]))
+        self._aio = AsyncClient.over(await self._dial(), dial=self._dial)
+
+    async def _dial(self) -> Connection:
+        """A connection to the first node that answers."""
+        for handle in self._alive:
+            try:
+                connection = await self._launcher.connect(handle)
+            except ConnectError:
+                continue
+            self._entry = handle
+            return connection
+        raise ConnectError(f"no node of cluster {self.name!r} is alive. Bring one back: cluster.restart('name')")
 
     async def _place(self, function: Callable[..., Any], name: FunctionName, held: frozenset[Resource]) -> None:
         self._placed[name] = (function, held)
-        changed = []
-        for handle in self._handles:
-            if held <= frozenset(handle.member.resources):
-                handle.node.register(function, name=name, resources=held)
+        todo = []
+        for handle in self._alive:
+            if held <= handle.spec.resources:
+                todo.append(handle.register(function, name=name, resources=held))
             elif any(info.name == name for info in handle.member.functions):
-                handle.node.unregister(name)
-            else:
-                continue
-            changed.append(handle.node.announce())
-        await asyncio.gather(*changed)
+                todo.append(handle.unregister(name))
+        await _all(todo)
 
     async def _take_away(self, name: FunctionName) -> None:
         self._placed.pop(name, None)
-        having = [h for h in self._handles if any(info.name == name for info in h.member.functions)]
-        for handle in having:
-            handle.node.unregister(name)
-        await asyncio.gather(*(handle.node.announce() for handle in having))
+        await _all(h.unregister(name) for h in self._alive if any(info.name == name for info in h.member.functions))
 
-    async def _add(self, spec: Any) -> None:
-        handle = await self._launcher.start(spec)
-        for name, (function, held) in self._placed.items():
-            if held <= spec.resources:
-                handle.node.register(function, name=name, resources=held)
-        await handle.node.join(await self._launcher.connect(self._handles[0]))
-        self._handles.append(handle)
+    async def _add(self, spec: NodeSpec) -> None:
+        self._handles.append(await self._bring_in(spec))
+
+    async def _bring_in(self, spec: NodeSpec) -> Handle:
+        """Start a node, give it its functions, and have it join the others."""
+        handle: Handle = await self._launcher.start(spec)
+        try:
+            for name, (function, held) in self._placed.items():
+                if held <= spec.resources:
+                    await handle.register(function, name=name, resources=held)
+            if others := self._alive:
+                await handle.join(others[0].member)
+        except BaseException:
+            await handle.kill()
+            raise
+        return handle
+
+    async def _kill(self, handle: Handle) -> None:
+        await handle.kill()
+        await self._leave(handle)
+
+    async def _restart(self, handle: Handle) -> None:
+        if handle.alive:
+            await handle.stop()
+        await self._leave(handle)
+        self._handles[self._handles.index(handle)] = await self._bring_in(handle.spec)
+
+    async def _leave(self, handle: Handle) -> None:
+        # Else the next verb could be sent into a connection whose end was not noticed yet.
+        if handle is self._entry:
+            await self._aio.close()
 
     # --- helpers ---
 
@@ -287,8 +385,30 @@ class LocalCluster:
                 f"cluster {self.name!r} was stopped. Launch another: LocalCluster({len(self._handles) or 3})"
             )
 
+    @property
+    def _alive(self) -> list[Handle]:
+        return [handle for handle in self._handles if handle.alive]
+
+    def _handle(self, name: str) -> Handle:
+        self._check_running()
+        for handle in self._handles:
+            if handle.spec.name == name:
+                return handle
+        raise UnknownNodeError(
+            f"there is no node {name!r}. " + did_you_mean(name, [handle.spec.name for handle in self._handles], "Nodes: ")
+        )
+
+    def _living(self, name: str) -> Handle:
+        handle = self._handle(name)
+        if not handle.alive:
+            living = ", ".join(other.spec.name for other in self._alive) or "none"
+            raise UnknownNodeError(
+                f"node {name!r} has ended. Alive: {living}. Bring it back: cluster.restart({name!r})"
+            )
+        return handle
+
     def _check_held(self, function: str, held: frozenset[Resource]) -> None:
-        if any(held <= frozenset(handle.member.resources) for handle in self._handles):
+        if any(held <= handle.spec.resources for handle in self._handles):
             return
         wanted = ", ".join(map(repr, sorted(held)))
         having = "; ".join(f"{n}: {', '.join(m.resources) or 'none'}" for n, m in self.nodes.items())
@@ -319,17 +439,20 @@ def find_cluster(name: str | None = None) -> LocalCluster:
     raise NoClusterError(f"there is no running cluster {name!r}. Running: {names}")
 
 
-def _shut_down(loop: LoopThread, handles: list[InProcessHandle]) -> None:
+def _shut_down(loop: LoopThread, handles: list[Handle]) -> None:
     if loop.here:
         # The last holder let go of it on the loop itself, which cannot wait for its own end.
         threading.Thread(target=_shut_down, args=(loop, handles), daemon=True).start()
         return
     if loop.alive:
-        loop.call(_stop_all(handles))
+        loop.call(_all(handle.stop() for handle in handles))
         loop.stop()
         for handle in handles:
-            handle.node.join_threads(_THREADS_END_S)
+            handle.join_threads(_THREADS_END_S)
 
 
-async def _stop_all(handles: list[InProcessHandle]) -> None:
-    await asyncio.gather(*(handle.stop() for handle in handles))
+async def _all(todo: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Do it for all nodes at once; one that is gone needs nothing any more."""
+    for outcome in await asyncio.gather(*todo, return_exceptions=True):
+        if isinstance(outcome, BaseException) and not isinstance(outcome, ConnectionError):
+            raise outcome

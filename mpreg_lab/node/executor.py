@@ -287,22 +287,22 @@ async def _call_async(
 
 def _returned(job: Job, call: Call, value: Any, began_s: float, printed: Printed) -> CallReturned:
     ran_s = perf_counter() - began_s
-    if type(value) not in _PLAIN:
-        try:
-            check_serialisable(value, "its result")
-        except CannotTravelError as exc:
-            raise UnserialisableResultError(
-                f"step {call.step!r}: {call.function} returned what cannot travel to another node: {exc.path} is "
-                f"{exc.culprit}. Return plain data",
-                step=call.step,
-            ) from None
     payload: Payload | None = Payload.of(value)
     assert payload is not None
+    try:
+        if type(value) not in _PLAIN:
+            check_serialisable(value, "its result")
+        if job.pack:
+            payload.pack()
+    except CannotTravelError as exc:
+        raise UnserialisableResultError(
+            f"step {call.step!r}: {call.function} returned what cannot travel to another node: {exc.path} is "
+            f"{exc.culprit}. Return plain data",
+            step=call.step,
+        ) from None
     job.values[call.step] = payload
-    if job.pack:
-        payload.pack()
-        if payload.size_bytes > INLINE_BYTES:
-            payload = None
+    if job.pack and payload.size_bytes > INLINE_BYTES:
+        payload = None
     waited_s = began_s - job.arrived_s
     return CallReturned(call.key, call.attempt, waited_s, ran_s, 0.0, payload, printed.take())
 

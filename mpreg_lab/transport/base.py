@@ -65,8 +65,12 @@ class Listener(ABC):
     """Complete: it says which port was taken."""
 
     @abstractmethod
-    async def serve(self) -> None:
-        """Begin to take connections. Who connects earlier waits."""
+    async def serve(self, *, when_asked: bool = False) -> None:
+        """Begin to take connections. Who connects earlier waits.
+
+        Args:
+            when_asked: Do nothing until somebody connects: a door that nobody uses costs nothing.
+        """
 
     @abstractmethod
     async def close(self) -> None:

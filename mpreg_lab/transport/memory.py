@@ -86,7 +86,7 @@ class MemoryListener(Listener):
         self.loop: asyncio.AbstractEventLoop | None = None
         self.waiting: list[asyncio.Future[None]] = []
 
-    async def serve(self) -> None:
+    async def serve(self, *, when_asked: bool = False) -> None:
         self.loop = asyncio.get_running_loop()
         for waiter in self.waiting:
             if not waiter.done():

@@ -138,8 +138,26 @@ class WebSocketListener(Listener):
         self._token = token
         self._max_frame_bytes = max_frame_bytes
         self._server: Server | None = None
+        self._starting: asyncio.Task[None] | None = None
+        self._watched = False
 
-    async def serve(self) -> None:
+    async def serve(self, *, when_asked: bool = False) -> None:
+        if when_asked:
+            self._watched = True
+            asyncio.get_running_loop().add_reader(self._socket, self._start)
+        else:
+            await self._serve()
+
+    def _start(self) -> None:
+        self._unwatch()
+        self._starting = asyncio.get_running_loop().create_task(self._serve())
+
+    def _unwatch(self) -> None:
+        if self._watched:
+            self._watched = False
+            asyncio.get_running_loop().remove_reader(self._socket)
+
+    async def _serve(self) -> None:
         from websockets.asyncio.server import serve
 
         self._server = await serve(
@@ -153,6 +171,9 @@ class WebSocketListener(Listener):
         )
 
     async def close(self) -> None:
+        self._unwatch()
+        if self._starting is not None:
+            await self._starting
         if self._server is None:
             self._socket.close()
             return

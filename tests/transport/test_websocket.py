@@ -246,3 +246,25 @@ async def test_pending_bytes_are_those_that_have_not_left(ends):
     assert end.pending_bytes == 700
     end.abort()
     assert end.pending_bytes == 0
+
+
+async def test_a_listener_that_serves_when_asked_answers_the_first_who_connects():
+    got: list[Connection] = []
+    listener = WebSocketTransport().listen("ws://127.0.0.1:0", got.append)
+    await listener.serve(when_asked=True)
+
+    connection = await WebSocketTransport().connect(listener.url)
+
+    assert len(got) == 1
+    await connection.close()
+    await listener.close()
+
+
+async def test_a_listener_that_nobody_asked_closes():
+    listener = WebSocketTransport().listen("ws://127.0.0.1:0", lambda connection: None)
+    await listener.serve(when_asked=True)
+
+    await listener.close()
+
+    with pytest.raises(ConnectError, match="nobody listens"):
+        await WebSocketTransport().connect(listener.url)

@@ -168,8 +168,9 @@ def _exchange(graph: Layered, order: Order) -> None:
 
 def _ends(graph: Layered, vertex: int, place: list[int]) -> tuple[list[float], list[float]]:
     """The places of its neighbours, sorted; where it has none, one that crosses nothing."""
-    up, down = (sorted(place[v] for v in side[vertex]) or [math.nan] for side in (graph.up, graph.down))
-    return up, down
+    up: list[float] = sorted(place[v] for v in graph.up[vertex])
+    down: list[float] = sorted(place[v] for v in graph.down[vertex])
+    return up or [math.nan], down or [math.nan]
 
 
 def _saving(left: Sequence[float], right: Sequence[float]) -> int:

@@ -102,7 +102,7 @@ def layout(
             lone += members
     if lone:
         parts.append(_grid(lone, sizes, gap_x, max((part.width for part in parts), default=0.0)))
-    return _drawn(vertices, links, _packed(parts, 2 * gap_x, gap_y), turn=turn)
+    return _drawn(vertices, _packed(parts, 2 * gap_x, gap_y), turn=turn)
 
 
 class _Part(msgspec.Struct, frozen=True):
@@ -188,13 +188,13 @@ def _packed(parts: Sequence[_Part], gap_x: float, gap_y: float) -> _Part:
         for vertex, (x, y, layer) in part.places.items():
             places[vertex] = (x + left, y + top, layer)
         for link, points in part.routes.items():
-            routes[link] = tuple((x + left, y + top) for x, y in points)
+            routes[link] = tuple((round(x + left, 1), round(y + top, 1)) for x, y in points)
         width, height = max(width, left + part.width), max(height, top + part.height)
         left += part.width + gap_x
     return _Part(width, height, places, routes)
 
 
-def _drawn(vertices: Sequence[Vertex], links: list[Edge], whole: _Part, *, turn: bool) -> Layout:
+def _drawn(vertices: Sequence[Vertex], whole: _Part, *, turn: bool) -> Layout:
     """With names, turned if the layers run to the right."""
 
     def point(x: float, y: float) -> Point:
@@ -204,7 +204,8 @@ def _drawn(vertices: Sequence[Vertex], links: list[Edge], whole: _Part, *, turn:
     for i, vertex in enumerate(vertices):
         x, y, layer = whole.places[i]
         boxes.append(Box(vertex.name, *point(x, y), vertex.width, vertex.height, layer))
-    routes = [
-        Route(vertices[s].name, vertices[t].name, tuple(point(x, y) for x, y in whole.routes[s, t])) for s, t in links
-    ]
+    routes = []
+    for (source, target), points in sorted(whole.routes.items()):
+        turned = tuple((y, x) for x, y in points) if turn else points
+        routes.append(Route(vertices[source].name, vertices[target].name, turned))
     return Layout(*point(whole.width, whole.height), tuple(boxes), tuple(routes))
