@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import importlib
 import importlib.util
 import os
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any, NoReturn
 
+from mpreg_lab.client.aio import AsyncClient
 from mpreg_lab.client.run import Run
 from mpreg_lab.client.sync import Client
 from mpreg_lab.cluster.local import LocalCluster
-from mpreg_lab.errors import MpregError, NotationError
+from mpreg_lab.cluster.offered import Offered, load_offered
+from mpreg_lab.cluster.spec import default_slots, resource_names
+from mpreg_lab.cluster.standalone import StandaloneNode, run_node
+from mpreg_lab.cluster.summary import status_text
+from mpreg_lab.cluster.token_file import read_token
+from mpreg_lab.errors import FunctionError, MpregError, NotationError
+from mpreg_lab.protocol.messages import Described
 
 __all__ = ["main"]
 
@@ -56,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _demo(options: argparse.Namespace) -> int:
     example = importlib.import_module(_example(options.name))
     with LocalCluster(example.nodes(), name="demo") as cluster:
-        _register(cluster, example)
+        _register(cluster, load_offered(example.__name__))
         return _show(cluster.run(example.workflow(), check=False))
 
 
@@ -68,16 +76,52 @@ def _run(options: argparse.Namespace) -> int:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as exc:
         raise UsageError(f"{options.file} is no text file: {exc.reason} at byte {exc.start}") from exc
-    module = _functions_module(options.functions) if options.functions else None
-    workflow = _parsed(text, options.file, vars(module) if module else {})
+    offered = _offered(options.functions) if options.functions else None
+    workflow = _parsed(text, options.file, vars(offered.module) if offered else {})
     if options.connect:
-        if module is not None:
+        if offered is not None:
             raise UsageError("--functions goes with a cluster of our own: a cluster reached by --connect has its own")
         with Client(options.connect, token=os.environ.get("MPREG_TOKEN")) as client:
             return _show(client.run(workflow, timeout=options.timeout, check=False))
-    with LocalCluster(_nodes(module), name="run") as cluster:
-        _register(cluster, module)
+    with LocalCluster(_nodes(offered), name="run") as cluster:
+        if offered is not None:
+            _register(cluster, offered)
         return _show(cluster.run(workflow, timeout=options.timeout, check=False))
+
+
+def _node(options: argparse.Namespace) -> int:
+    token, token_file = _node_token(options)
+    host = f"[{options.host}]" if ":" in options.host else options.host
+    wanted = StandaloneNode(
+        url=f"ws://{host}:{options.port}",
+        slots=options.slots,
+        name=options.name,
+        resources=resource_names(filter(None, options.resources.split(",")), "the node"),
+        functions=_offered(options.functions).functions if options.functions else (),
+        join=options.join,
+        token=token,
+        token_file=token_file,
+    )
+    asyncio.run(_until_interrupted(wanted))
+    return 0
+
+
+async def _until_interrupted(wanted: StandaloneNode) -> None:
+    leave = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, leave.set)
+    await run_node(wanted, lambda line: print(line, flush=True), leave)
+
+
+def _status(options: argparse.Namespace) -> int:
+    width = min(120, shutil.get_terminal_size((80, 24)).columns)
+    print(status_text(asyncio.run(_described(options.url, _token(options))), width))
+    return 0
+
+
+async def _described(url: str, token: str | None) -> Described:
+    async with AsyncClient(url, token=token) as client:
+        return await client.describe()
 
 
 def _lab(options: argparse.Namespace) -> int:
@@ -117,43 +161,33 @@ def _parsed(text: str, file: str, namespace: Mapping[str, object]) -> Any:
         raise UsageError(f"{file}: {format_error(error)}") from error
 
 
-def _functions_module(name: str) -> ModuleType:
-    """A module by its dotted name, or a Python file."""
+def _offered(name: str) -> Offered:
     try:
-        if name.endswith(".py"):
-            spec = importlib.util.spec_from_file_location(Path(name).stem, name)
-            if spec is None or spec.loader is None:
-                raise UsageError(f"{name} is no Python file")
-            module = importlib.util.module_from_spec(spec)
-            sys.modules[spec.name] = module
-            spec.loader.exec_module(module)
-            return module
-        sys.path.insert(0, "")
-        return importlib.import_module(name)
-    except (ImportError, OSError, SyntaxError) as exc:
-        raise UsageError(f"cannot load functions from {name!r}: {exc}") from exc
+        return load_offered(name)
+    except FunctionError as error:
+        raise UsageError(str(error)) from error
 
 
-def _register(cluster: LocalCluster, module: ModuleType | None) -> None:
-    """Give a cluster a module's functions: what FUNCTIONS says, resource to functions, or else all public ones."""
-    listed: Mapping[str, Sequence[Callable[..., Any]]] = getattr(module, "FUNCTIONS", None) or {"": _public(module)}
-    for resource, functions in listed.items():
-        for function in functions:
-            cluster.register(function, resources=[resource] if resource else [])
+def _register(cluster: LocalCluster, offered: Offered) -> None:
+    for function, resource in offered.functions:
+        cluster.register(function, resources=[resource] if resource else [])
 
 
-def _public(module: ModuleType | None) -> list[Callable[..., Any]]:
-    names = vars(module) if module is not None else {}
-    own = (value for name, value in names.items() if not name.startswith("_") and name != "nodes")
-    return [
-        value
-        for value in own
-        if callable(value) and getattr(value, "__module__", "") == getattr(module, "__name__", None)
-    ]
+def _token(options: argparse.Namespace) -> str | None:
+    """The token of a cluster that runs already. Never an argument: those can be seen by everybody on the machine."""
+    return read_token(Path(options.token_file)) if options.token_file else os.environ.get("MPREG_TOKEN")
 
 
-def _nodes(module: ModuleType | None) -> Any:
-    nodes = getattr(module, "nodes", None)
+def _node_token(options: argparse.Namespace) -> tuple[str | None, Path | None]:
+    """The token of a node's cluster; or None, and the file that the one of a new cluster is written to."""
+    path = Path(options.token_file) if options.token_file else None
+    if path is not None and options.join is None and not path.exists():
+        return None, path
+    return _token(options), None
+
+
+def _nodes(offered: Offered | None) -> Any:
+    nodes = getattr(offered.module, "nodes", None) if offered else None
     return nodes() if callable(nodes) else 3
 
 
@@ -174,6 +208,12 @@ def _seconds(text: str) -> float:
     return seconds
 
 
+def _slots(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of slots")
+    return int(text)
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message}. {self.prog} --help lists the options")
@@ -191,6 +231,22 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--connect", metavar="URL", help="a cluster that runs already; its token in MPREG_TOKEN")
     run.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="cancel the run when it takes longer")
     run.set_defaults(act=_run)
+    node = commands.add_parser("node", help="be one node: of a cluster that runs already, or the first of a new one")
+    node.add_argument("--join", metavar="URL", help="any node of the cluster; its token in MPREG_TOKEN or a file")
+    node.add_argument("--token-file", metavar="FILE", help="has the token (mode 600); a new cluster's is written there")
+    node.add_argument("--resources", metavar="A,B", default="", help="what the node holds")
+    node.add_argument("--functions", metavar="MODULE[:OBJECT]", help="a module or .py file with the functions")
+    node.add_argument("--name", help="what others call it (default: machine and process)")
+    node.add_argument(
+        "--slots", type=_slots, metavar="N", default=default_slots(), help="how many functions run at once"
+    )
+    node.add_argument("--host", default="127.0.0.1", help="where to listen (default: %(default)s)")
+    node.add_argument("--port", type=int, metavar="N", default=0, help="default: any free one")
+    node.set_defaults(act=_node)
+    status = commands.add_parser("status", help="list the nodes of a cluster that runs")
+    status.add_argument("url", metavar="URL", help="any node of the cluster; its token in MPREG_TOKEN or a file")
+    status.add_argument("--token-file", metavar="FILE", help="has the token (mode 600)")
+    status.set_defaults(act=_status)
     lab = commands.add_parser("lab", help="open JupyterLab on the first tutorial")
     lab.add_argument("directory", nargs="?", default=".", help="a checkout (default: the current folder)")
     lab.add_argument("--no-browser", action="store_true", help="only start the server")

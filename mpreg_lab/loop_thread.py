@@ -87,7 +87,7 @@ class LoopThread:
         if self.here:
             raise WrongThreadError(
                 f"{doing} would wait for itself: an async function runs on the cluster's own loop. "
-                "Use AsyncClient there and await it, or make the function a plain `def`"
+                "Await run_async() or call_async() there, or make the function a plain `def`"
             )
 
     def stop(self) -> None:

@@ -73,7 +73,7 @@ def test_a_failed_workflow_shows_the_failure_and_exits_with_1(tmp_path: Path):
     ("words", "message"),
     [
         ([], "the following arguments are required: COMMAND. mpreg-lab --help lists the options"),
-        (["fly"], "argument COMMAND: invalid choice: 'fly' (choose from 'demo', 'run', 'lab'). "
+        (["fly"], "argument COMMAND: invalid choice: 'fly' (choose from 'demo', 'run', 'node', 'status', 'lab'). "
                   "mpreg-lab --help lists the options"),
         (["demo", "nothing"], "there is no example 'nothing'. Examples: data-pipeline"),
         (["demo", "--fast"], "unrecognized arguments: --fast. mpreg-lab --help lists the options"),

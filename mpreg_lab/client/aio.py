@@ -18,6 +18,7 @@ from mpreg_lab.errors import (
     MpregError,
     ProtocolError,
     UnserialisableArgumentError,
+    WorkflowError,
 )
 from mpreg_lab.protocol.messages import (
     Cancel,
@@ -117,6 +118,7 @@ class AsyncClient:
         """
         plan = validate(workflow)
         check_arguments(workflow)
+        _check_timeout(timeout)
         await self.connect()
         return self.start(plan, timeout=timeout)
 
@@ -133,12 +135,16 @@ class AsyncClient:
 
     async def members(self) -> tuple[Member, ...]:
         """The nodes of the cluster, with their resources and functions."""
+        return (await self.describe()).members
+
+    async def describe(self) -> Described:
+        """The cluster as the node that we speak to sees it."""
         await self.connect()
         assert self._peer is not None
         reply = await self._peer.request(Describe(_unique()))
         if not isinstance(reply, Described):
             raise ProtocolError(f"asked who is in the cluster, got {type(reply).__name__}")
-        return reply.members
+        return reply
 
     async def close(self) -> None:
         """End the connection; runs under way are cancelled by the node. May be called twice."""
@@ -178,6 +184,7 @@ class AsyncClient:
             self._peer.post(submit)
         except MpregError:
             self._waiting.pop(run.id, None)
+            check_arguments(plan.workflow, _check_wholly)
             raise
         if self._peer.closed:
             self._lost(run)
@@ -250,8 +257,11 @@ class _Owner:
         return False
 
 
-def check_arguments(workflow: Workflow) -> None:
+def check_arguments(workflow: Workflow, check: Callable[[Any, str], object] = check_serialisable) -> None:
     """Whether all arguments can travel.
+
+    Args:
+        check: Called with a value and its name; raises CannotTravelError.
 
     Raises:
         UnserialisableArgumentError: If not; names step and argument.
@@ -259,21 +269,35 @@ def check_arguments(workflow: Workflow) -> None:
     for step in workflow.steps:
         for position, value in enumerate(step.args):
             if type(value) not in _PLAIN:
-                _check_argument(step, f"argument {position + 1}", value)
+                _check_argument(step, f"argument {position + 1}", value, check)
         for keyword, value in step.kwargs.items():
             if type(value) not in _PLAIN:
-                _check_argument(step, f"argument {keyword!r}", value)
+                _check_argument(step, f"argument {keyword!r}", value, check)
 
 
-def _check_argument(step: Step, argument: str, value: object) -> None:
+def _check_timeout(timeout: object) -> None:
+    if timeout is None or (isinstance(timeout, (int, float)) and not isinstance(timeout, bool) and timeout > 0):
+        return
+    raise WorkflowError(f"timeout must be seconds, more than 0, not {timeout!r:.60}")
+
+
+def _check_argument(step: Step, argument: str, value: object, check: Callable[[Any, str], object]) -> None:
     try:
-        check_serialisable(value, argument)
+        check(value, argument)
     except CannotTravelError as exc:
         raise UnserialisableArgumentError(
             f"step {step.name!r}: {exc.path} of {step.function} is {exc.culprit}, which cannot travel to another node. "
             "Pass plain data",
             step=step.name,
         ) from None
+
+
+def _check_wholly(value: object, argument: str) -> None:
+    """As check_serialisable, which takes a sample of large data."""
+    try:
+        Payload.of(value).pack()
+    except CannotTravelError as exc:
+        raise CannotTravelError(exc.culprit, argument + exc.path.removeprefix("value")) from exc
 
 
 def _forget(client: weakref.ref[AsyncClient], loop: asyncio.AbstractEventLoop, run: RunId) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Self
 
 from mpreg_lab.loop_thread import LoopThread
@@ -44,13 +46,32 @@ class Client:
 
     def run(self, workflow: Workflow, *, timeout: float | None = None, check: bool = True) -> Run:
         """Run a workflow and wait for its end; an interrupt cancels it. See AsyncClient.run."""
-        run = self.submit(workflow, timeout=timeout)
-        run.join()
+        with self._cancelled_by_interrupt() as started:
+            run = self._submit(workflow, timeout, started, "run()")
+            run.join()
         return run.wait() if check else run
 
     def submit(self, workflow: Workflow, *, timeout: float | None = None) -> Run:
         """Start a workflow and give back its run at once. See AsyncClient.submit."""
-        return self._loop.call(self._aio.submit(workflow, timeout=timeout), doing="submit()")
+        with self._cancelled_by_interrupt() as started:
+            return self._submit(workflow, timeout, started, "submit()")
+
+    def _submit(self, workflow: Workflow, timeout: float | None, started: list[Run], doing: str) -> Run:
+        async def submit() -> Run:
+            started.append(await self._aio.submit(workflow, timeout=timeout))
+            return started[0]
+
+        return self._loop.call(submit(), doing=doing)
+
+    @contextmanager
+    def _cancelled_by_interrupt(self) -> Iterator[list[Run]]:
+        """Cancels the runs that were put into the list, wherever an interrupt finds us: it may be just before we know."""
+        started: list[Run] = []
+        try:
+            yield started
+        except KeyboardInterrupt:
+            self._loop.call_soon(_cancel_all, started)
+            raise
 
     def call(self, function: str, /, *args: Any, **kwargs: Any) -> Any:
         """Call one function on whichever node has it, and give back what it returns. See AsyncClient.call."""
@@ -72,3 +93,8 @@ class Client:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _cancel_all(runs: list[Run]) -> None:
+    for run in runs:
+        run.cancel()

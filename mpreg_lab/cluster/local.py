@@ -16,7 +16,6 @@ from mpreg_lab.client.sync import Client
 from mpreg_lab.errors import (
     ClusterSpecError,
     ClusterStoppedError,
-    ConnectError,
     FunctionError,
     NoClusterError,
     UnknownNodeError,
@@ -24,12 +23,12 @@ from mpreg_lab.errors import (
 from mpreg_lab.loop_thread import LoopThread
 from mpreg_lab.node.functions import BUILTINS, function_name
 from mpreg_lab.protocol.messages import Member
-from mpreg_lab.transport.base import Connection
 from mpreg_lab.types import ClusterId, FunctionName, Resource
 from mpreg_lab.workflow.model import Workflow
 from mpreg_lab.workflow.plan import did_you_mean
 
 from .base import Handle, Launcher
+from .entry import Entry
 from .inprocess import InProcessLauncher, TransportName
 from .processes import ProcessLauncher
 from .spec import NodeSpec, default_slots, node_spec, node_specs, resource_names
@@ -43,6 +42,7 @@ _DEFAULT_TOKEN: Any = object()
 _running: weakref.WeakValueDictionary[str, LocalCluster] = weakref.WeakValueDictionary()
 _numbers = count(1)
 _THREADS_END_S = 0.5
+_ANSWER_S = 1.0
 
 
 class LocalCluster:
@@ -86,7 +86,7 @@ class LocalCluster:
             older.stop()
         self._token = secrets.token_urlsafe(32) if token is _DEFAULT_TOKEN else token
         self._slots = slots if slots is not None else default_slots()
-        self._placed: dict[str, tuple[Callable[..., Any], frozenset[Resource]]] = {}
+        self._placed: dict[FunctionName, tuple[Callable[..., Any], frozenset[Resource]]] = {}
         self._lock = threading.Lock()
         self._handles: list[Handle] = []
         self._loop = LoopThread(f"mpreg-{self.name}")
@@ -96,6 +96,7 @@ class LocalCluster:
             if processes
             else InProcessLauncher(cluster_id, token=self._token, transport=transport)
         )
+        self._entry = Entry(self._launcher, self._handles)
         self._finalizer = weakref.finalize(self, _shut_down, self._loop, self._handles)
         try:
             self._loop.call(self._launch(specs))
@@ -208,8 +209,12 @@ class LocalCluster:
 
     @property
     def nodes(self) -> dict[str, Member]:
-        """The nodes by name, as they describe themselves."""
-        return {handle.member.name: handle.member for handle in self._alive}
+        """The nodes by name, as they describe themselves; those that joined from elsewhere come last."""
+        own = {handle.spec.name: handle.member for handle in self._alive}
+        if self.running and not self._loop.here:
+            gone = {handle.spec.name for handle in self._handles} - own.keys()
+            own |= {m.name: m for m in self._members() if m.name not in own.keys() | gone}
+        return {str(name): member for name, member in own.items()}
 
     def add(self, name: str, resources: Iterable[str] | str = ()) -> None:
         """Launch one more node; it is given the functions that its resources allow.
@@ -218,8 +223,8 @@ class LocalCluster:
             ClusterSpecError: If there is a node of that name.
         """
         self._check_running()
-        if name in self.nodes:
-            raise ClusterSpecError(f"there is a node {name!r} already")
+        if name in {handle.spec.name for handle in self._handles}:
+            raise ClusterSpecError(f"there is a node {name!r} already. A dead one: cluster.restart({name!r})")
         spec = node_spec(name, resources, self._slots)
         self._loop.call(self._add(spec), doing="add()")
 
@@ -318,18 +323,7 @@ class LocalCluster:
             if isinstance(failed, BaseException):
                 raise failed
         await self._launcher.introduce(self._handles)
-        self._aio = AsyncClient.over(await self._dial(), dial=self._dial)
-
-    async def _dial(self) -> Connection:
-        """A connection to the first node that answers."""
-        for handle in self._alive:
-            try:
-                connection = await self._launcher.connect(handle)
-            except ConnectError:
-                continue
-            self._entry = handle
-            return connection
-        raise ConnectError(f"no node of cluster {self.name!r} is alive. Bring one back: cluster.restart('name')")
+        self._aio = AsyncClient.over(await self._entry.dial(), dial=self._entry.dial)
 
     async def _place(self, function: Callable[..., Any], name: FunctionName, held: frozenset[Resource]) -> None:
         self._placed[name] = (function, held)
@@ -374,7 +368,7 @@ class LocalCluster:
 
     async def _leave(self, handle: Handle) -> None:
         # Else the next verb could be sent into a connection whose end was not noticed yet.
-        if handle is self._entry:
+        if handle is self._entry.handle:
             await self._aio.close()
 
     # --- helpers ---
@@ -385,6 +379,13 @@ class LocalCluster:
                 f"cluster {self.name!r} was stopped. Launch another: LocalCluster({len(self._handles) or 3})"
             )
 
+    def _members(self) -> tuple[Member, ...]:
+        """Who is in the cluster, if it says so soon: it may be paused or gone."""
+        try:
+            return self._loop.call(asyncio.wait_for(self._aio.members(), _ANSWER_S))
+        except (TimeoutError, ConnectionError):
+            return ()
+
     @property
     def _alive(self) -> list[Handle]:
         return [handle for handle in self._handles if handle.alive]
@@ -394,9 +395,8 @@ class LocalCluster:
         for handle in self._handles:
             if handle.spec.name == name:
                 return handle
-        raise UnknownNodeError(
-            f"there is no node {name!r}. " + did_you_mean(name, [handle.spec.name for handle in self._handles], "Nodes: ")
-        )
+        known = [handle.spec.name for handle in self._handles]
+        raise UnknownNodeError(f"there is no node {name!r}. " + did_you_mean(name, known, "Nodes: "))
 
     def _living(self, name: str) -> Handle:
         handle = self._handle(name)

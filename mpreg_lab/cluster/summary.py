@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from html import escape
+from itertools import zip_longest
 
 from mpreg_lab.node.functions import BUILTINS
-from mpreg_lab.protocol.messages import Member
+from mpreg_lab.protocol.messages import Described, Member
 
-__all__ = ["cluster_html", "cluster_text"]
+__all__ = ["cluster_html", "cluster_text", "status_text"]
 
 _BUILTIN_NAMES = frozenset(function.__name__ for function in BUILTINS)
 _LISTED = 12
@@ -43,6 +45,25 @@ def cluster_html(kind: str, name: str, members: Sequence[Member] | None) -> str:
         f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
         f"<div>Every node also has {common}.</div>"
     )
+
+
+def status_text(described: Described, width: int = 80) -> str:
+    """A cluster for a terminal: one row for each node, texts wrapped to the width."""
+    members = described.members
+    names = max(4, *(len(member.name) for member in members))
+    widths = (min(names, width // 4), 5)
+    left = width - sum(widths) - 6
+    columns = (*widths, left * 2 // 5, left - left * 2 // 5)
+    rows: list[tuple[str, ...]] = [("node", "slots", "resources", "functions")]
+    rows += [(m.name, str(m.slots), ", ".join(m.resources) or "-", ", ".join(_own(m)) or "-") for m in members]
+    title = f"cluster {described.cluster_id}: {_count(len(members), 'node')}"
+    return "\n".join([textwrap.shorten(title, width), *(line for row in rows for line in _row(row, columns))])
+
+
+def _row(cells: Sequence[str], widths: Sequence[int]) -> list[str]:
+    wrapped = [textwrap.wrap(cell, width) or [""] for cell, width in zip(cells, widths, strict=True)]
+    lines = zip_longest(*wrapped, fillvalue="")
+    return ["  ".join(f"{part:<{width}}" for part, width in zip(line, widths, strict=True)).rstrip() for line in lines]
 
 
 def _own(member: Member) -> list[str]:

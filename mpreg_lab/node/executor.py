@@ -24,7 +24,7 @@ from mpreg_lab.workflow.references import substitute
 
 from .failures import failure
 from .functions import Function, FunctionTable
-from .output import Printed, capture, install
+from .output import Printed, capture, install, uninstall
 
 __all__ = ["Executor", "Job", "Report"]
 
@@ -76,19 +76,26 @@ class Executor:
         self._stopped = False
 
     def submit(self, job: Job) -> None:
-        """Take on a lane."""
-        install()
+        """Take on a lane; nothing happens after `stop`."""
+        if self._stopped:
+            return
+        install(self)
         self._jobs[id(job)] = job
         self._go_on(job)
         if self._ticker is None:
             self._ticker = self._loop.call_later(REPORT_S, self._tick)
 
-    def cancel(self, run: RunId, keys: frozenset[int]) -> None:
-        """Do not start these calls; cancel them if they are async. A thread cannot be stopped: its result is lost."""
+    def cancel(self, run: RunId, keys: frozenset[int] | None = None) -> None:
+        """Do not start these calls; cancel them if they are async. A thread cannot be stopped: its result is lost.
+
+        Args:
+            keys: None: all calls of the run.
+        """
         for job in list(self._jobs.values()):
             if job.run == run:
-                job.dropped |= keys
-                if job.task is not None and job.calls[job.position].key in keys:
+                job.dropped.update(keys if keys is not None else (call.key for call in job.calls))
+                # A task that has not begun yet sees that by itself; cancelled, it would never begin, and never end.
+                if job.task is not None and job.since_s is not None and job.calls[job.position].key in job.dropped:
                     job.task.cancel()
 
     @property
@@ -99,6 +106,7 @@ class Executor:
     def stop(self) -> None:
         """Start nothing more, cancel async calls, end the threads. A sync call under way runs on, unheard."""
         self._stopped = True
+        uninstall(self)
         for job in self._jobs.values():
             job.dropped.update(call.key for call in job.calls)
             if job.task is not None:
@@ -112,7 +120,9 @@ class Executor:
         """Wait until the threads have ended, or so long."""
         deadline_s = perf_counter() + timeout_s
         for thread in self._threads:
-            thread.join(max(0.0, deadline_s - perf_counter()))
+            # A function may stop its own cluster.
+            if thread is not threading.current_thread():
+                thread.join(max(0.0, deadline_s - perf_counter()))
 
     # --- where a job runs ---
 
@@ -197,7 +207,7 @@ class Executor:
         job.since_s = None
         self._outbox.append((job, outcome, perf_counter()))
         job.position += 1
-        return type(outcome) is CallReturned
+        return type(outcome) is CallReturned and outcome.key not in job.dropped
 
     # --- from the threads to the loop ---
 

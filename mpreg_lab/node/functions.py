@@ -73,7 +73,8 @@ def function_name(function: Function, name: str | None = None) -> FunctionName:
         raise FunctionError(f"only something that can be called can be registered, not {function!r:.60}")
     found = name if name is not None else getattr(function, "__name__", "")
     if not isinstance(found, str) or not found or found == "<lambda>":
-        raise FunctionError(f"{function!r:.60} has no name of its own. Give it one: register(..., name='my_function')")
+        kind = "lambda" if found == "<lambda>" else type(function).__name__
+        raise FunctionError(f"a {kind} has no name of its own. Give it one: register(..., name='my_function')")
     return FunctionName(found)
 
 

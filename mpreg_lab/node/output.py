@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -79,20 +80,30 @@ class _StepStream(io.TextIOBase):
         return getattr(self.stream, name)
 
 
-def install() -> None:
-    """Put ourselves before sys.stdout and sys.stderr, unless we are there already."""
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if stream is not None and not isinstance(stream, _StepStream):
-            setattr(sys, name, _StepStream(stream))
+_lock = threading.Lock()
+_users: set[int] = set()
 
 
-def uninstall() -> None:
-    """Give the streams back, where nobody else has put something before us in the meantime."""
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if isinstance(stream, _StepStream):
-            setattr(sys, name, stream.stream)
+def install(user: object) -> None:
+    """Put ourselves before sys.stdout and sys.stderr, unless we are there already, until the last user has left."""
+    with _lock:
+        _users.add(id(user))
+        for name in ("stdout", "stderr"):
+            stream = getattr(sys, name)
+            if stream is not None and not isinstance(stream, _StepStream):
+                setattr(sys, name, _StepStream(stream))
+
+
+def uninstall(user: object) -> None:
+    """One user less; the last gives the streams back, where nobody else has put something before us meanwhile."""
+    with _lock:
+        _users.discard(id(user))
+        if _users:
+            return
+        for name in ("stdout", "stderr"):
+            stream = getattr(sys, name)
+            if isinstance(stream, _StepStream):
+                setattr(sys, name, stream.stream)
 
 
 @contextmanager

@@ -141,20 +141,25 @@ class Router:
         if wanted:
             parts[0] += f" with resource{'' if len(wanted) == 1 else 's'} {_listing(wanted)}"
         parts.append(f"Nodes with {step.function!r}: {_names(with_function)}")
-        missing = None
         for resource in wanted:
             holders = [name for name in self._members if resource in self._resources[name]]
             parts.append(f"Nodes with {resource!r}: {_names(holders)}")
-            missing = missing or (resource if not holders else None)
-        advice = "Give one node all of them" if len(wanted) > 1 else "Register the function for it"
-        if missing is not None:
-            known = dict.fromkeys(r for resources in self._resources.values() for r in sorted(resources))
-            hint = did_you_mean(missing, known, "Resources: ")
-            advice = hint if hint.startswith("Did") else f"Add a node: cluster.add('my-node', [{missing!r}])"
-        elif wanted:
-            function = step.function
-            advice = f"Register it there: cluster.register({function}, resources=[{', '.join(map(repr, wanted))}])"
-        return ". ".join([*parts, advice])
+        return ". ".join([*parts, self._advice(step, with_function)])
+
+    def _advice(self, step: Step, with_function: list[NodeName]) -> str:
+        function, wanted = step.function, step.resources
+        able = [name for name in with_function if wanted <= self._resources[name]]
+        if able:
+            return f"Leave out the node: {_names(able)} can run it"
+        known = dict.fromkeys(name for resources in self._resources.values() for name in sorted(resources))
+        for resource in sorted(wanted - known.keys()):
+            hint = did_you_mean(resource, known, "Resources: ")
+            if hint.endswith("?"):
+                return hint
+        if any(wanted <= resources for resources in self._resources.values()):
+            return f"Register it there: cluster.register({function}, resources={_listing(sorted(wanted))})"
+        needed = wanted | frozenset(self._functions[with_function[0]][function].resources)
+        return f"Add a node: cluster.add('my-node', {_listing(sorted(needed))})"
 
     def _cost(self, name: NodeName, near: Collection[NodeName]) -> tuple[float, bool, int]:
         return self._load[name] / self._members[name].slots, name not in near, self._given[name]

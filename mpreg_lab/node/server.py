@@ -466,6 +466,8 @@ class Node:
             run.lost(name)
         for run_id, (origin, _) in list(self._origins.items()):
             if origin == name:
+                # It may give the same steps to another node.
+                self._executor.cancel(run_id)
                 self._values.pop(run_id, None)
                 del self._origins[run_id]
 

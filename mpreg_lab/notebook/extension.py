@@ -17,9 +17,20 @@ def load(shell: InteractiveShell) -> None:
     from .magics import MpregMagics
 
     shell.register_magics(MpregMagics)
+    if _give_body not in shell.input_transformers_cleanup:
+        shell.input_transformers_cleanup.append(_give_body)
 
 
 def unload(shell: InteractiveShell) -> None:
     """Take the magics away; clusters live on."""
     for kind, name in _MAGICS:
         shell.magics_manager.magics[kind].pop(name, None)
+    if _give_body in shell.input_transformers_cleanup:
+        shell.input_transformers_cleanup.remove(_give_body)
+
+
+def _give_body(lines: list[str]) -> list[str]:
+    """Give `%%mpreg_workflow --help` an empty line below: IPython refuses a cell magic without a body by itself."""
+    if lines and lines[0].split(" ", 1)[0].strip() == "%%mpreg_workflow" and not "".join(lines[1:]):
+        return [lines[0].rstrip("\n") + "\n", "\n"]
+    return lines

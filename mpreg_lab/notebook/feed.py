@@ -1,12 +1,14 @@
-"""From a run to its widget: a snapshot at most ten times a second, set from the loop's own thread.
+"""From a run to its widget: a snapshot at most ten times a second, set from a thread of the feed's own.
 
-Updates that are handed to the kernel's loop all arrive after the cell: it sleeps while a cell runs.
+Not from the kernel's loop: it sleeps while a cell runs, and all updates would arrive after the cell. Nor from the
+cluster's: drawing would hold up the run that it shows.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
+from queue import SimpleQueue
 from typing import Protocol
 
 from mpreg_lab.client.run import Run
@@ -34,38 +36,41 @@ class Feed:
         self._screen = screen
         self._next_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
-        self._over = False
-        self._lock = threading.Lock()
-        self._last = threading.Event()
+        self._snapshots: SimpleQueue[RunRecord | None] = SimpleQueue()  # None: the run is over
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._show, name="mpreg-feed", daemon=True)
+        self._thread.start()
         run.on_change(self._changed)
         if run.done:
             # It may have ended before we were listening.
-            self._show_last()
+            self._snapshots.put(None)
 
     def wait(self, timeout_s: float) -> bool:
         """Wait until the screen shows the end; whether it does."""
-        return self._last.wait(timeout_s)
+        return self._over.wait(timeout_s)
+
+    # --- on the cluster's loop ---
 
     def _changed(self, run: Run) -> None:
-        if self._over:
-            return
-        loop = asyncio.get_running_loop()
         if run.done:
             if self._timer is not None:
                 self._timer.cancel()
-            self._show_last()
+            self._snapshots.put(None)
         elif self._timer is None:
-            self._timer = loop.call_at(max(self._next_s, loop.time()), self._show)
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_at(max(self._next_s, loop.time()), self._take)
 
-    def _show_last(self) -> None:
-        with self._lock:
-            if not self._over:
-                self._over = True
-                self._screen.update(self._run.record, shown_results(self._run))
-        self._last.set()
+    def _take(self) -> None:
+        self._timer = None
+        self._next_s = asyncio.get_running_loop().time() + EVERY_S
+        self._snapshots.put(self._run.record.copy())
+
+    # --- on the feed's thread ---
 
     def _show(self) -> None:
-        self._timer = None
-        if not self._over:
-            self._screen.update(self._run.record, None)
-            self._next_s = asyncio.get_running_loop().time() + EVERY_S
+        while (snapshot := self._snapshots.get()) is not None:
+            # A slow screen skips to the latest.
+            if self._snapshots.empty():
+                self._screen.update(snapshot, None)
+        self._screen.update(self._run.record, shown_results(self._run))
+        self._over.set()

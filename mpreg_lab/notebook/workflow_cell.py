@@ -117,7 +117,7 @@ class WorkflowCell:
     def _telling(self) -> Any:
         try:
             yield
-        except MpregError as error:
+        except (MpregError, KeyboardInterrupt) as error:
             raise plainly(error, told(error, self._text, self._lines)) from None
 
     def _build(self, draft: Draft, name: str) -> Workflow:
@@ -149,7 +149,9 @@ class WorkflowCell:
         view = RunView(run.record)
         view.on_cancel(run.cancel)
         feed = Feed(run, view)
-        display(view)  # type: ignore[no-untyped-call]  # IPython has no hints here
+        # No text: what a notebook without the widget shows stands in the run's own output, below this one.
+        bundle, metadata = view._repr_mimebundle_()  # type: ignore[misc]  # anywidget has no hints here
+        display(bundle | {"text/plain": ""}, metadata=metadata, raw=True)  # type: ignore[no-untyped-call]
         return feed
 
     def _show_end(self, run: Run, feed: Feed | None) -> None:

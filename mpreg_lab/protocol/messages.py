@@ -25,8 +25,10 @@ from mpreg_lab.workflow.record import (
 from .payload import Payload
 
 __all__ = [
+    "Ack",
     "Announce",
     "AnyRunEvent",
+    "Beat",
     "Call",
     "CallFailed",
     "CallReturned",
@@ -43,15 +45,21 @@ __all__ = [
     "Forget",
     "FunctionInfo",
     "Goodbye",
+    "Gossip",
     "Hello",
     "Lane",
     "Member",
     "Message",
+    "NodeState",
     "Outcome",
     "Parameter",
     "ParameterKind",
+    "Ping",
+    "PingRequest",
+    "Pull",
     "Refused",
     "Register",
+    "Rumour",
     "RunDone",
     "RunUpdate",
     "StepError",
@@ -108,6 +116,8 @@ class Member(msgspec.Struct, frozen=True):
     """How many sync functions it runs at once."""
     version: int = 0
     """Counts the node's changes: a description with a higher version replaces an older one."""
+    generation: int = 0
+    """When this life of the node began, in ms since 1970: a node that was started again is later than before."""
 
 
 # --- client and node ----------------------------------------------------------------------------------------------
@@ -264,6 +274,83 @@ class Goodbye(_Message, frozen=True, tag="goodbye"):
     node: NodeName
 
 
+class NodeState(IntEnum):
+    """What is thought of a node. Of two thoughts on one incarnation the higher one counts."""
+
+    ALIVE = 0
+    SUSPECTED = 1
+    LOST = 2
+    LEFT = 3
+
+
+class Rumour(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What one node says of another, or of itself: small enough to ride on every heartbeat."""
+
+    name: NodeName
+    generation: int
+    incarnation: int
+    """Only the node itself counts it up, to contradict those who think it is gone."""
+    version: int
+    """Of the description that the sender has and can be asked for."""
+    state: NodeState = NodeState.ALIVE
+    age_s: float = 0.0
+    """For a suspicion: how long ago it arose."""
+    suspected_by: tuple[NodeName, ...] = ()
+
+
+class Beat(_Message, frozen=True, tag="beat"):
+    """This connection is for heartbeats. The first message on it. No reply."""
+
+    cluster_id: ClusterId
+    node: NodeName
+
+
+class Ping(_Message, frozen=True, tag="ping", gc=False):
+    """Are you there? Answered by an Ack with the same number, if the name is right."""
+
+    sender: NodeName
+    to: NodeName
+    number: int
+    digest: int
+    """Stands for all members that the sender knows and their descriptions: who has the same one knows the same."""
+    rumours: tuple[Rumour, ...] = ()
+
+
+class Ack(_Message, frozen=True, tag="ack", gc=False):
+    """Answers a Ping or a PingRequest."""
+
+    sender: NodeName
+    number: int
+    digest: int
+    rumours: tuple[Rumour, ...] = ()
+    reached: bool = True
+    """False: the node that a PingRequest named has not answered so far."""
+
+
+class PingRequest(_Message, frozen=True, tag="ping-request", gc=False):
+    """Ping that node for me. Answered by an Ack."""
+
+    sender: NodeName
+    number: int
+    target: NodeName
+    rumours: tuple[Rumour, ...] = ()
+
+
+class Gossip(_Message, frozen=True, tag="gossip", gc=False):
+    """Rumours that could not wait for a heartbeat, or the answer to a Pull. No reply."""
+
+    sender: NodeName
+    rumours: tuple[Rumour, ...] = ()
+    members: tuple[Member, ...] = ()
+
+
+class Pull(_Message, frozen=True, tag="pull", gc=False):
+    """Describe these nodes. Answered by Gossip; if no names are given, with a rumour of each node."""
+
+    sender: NodeName
+    names: tuple[NodeName, ...] = ()
+
+
 class Call(msgspec.Struct, frozen=True, gc=False):
     """One attempt of one step."""
 
@@ -367,6 +454,12 @@ Message = (
     | Welcome
     | Announce
     | Goodbye
+    | Beat
+    | Ping
+    | Ack
+    | PingRequest
+    | Gossip
+    | Pull
     | Calls
     | CallsDone
     | CancelCalls

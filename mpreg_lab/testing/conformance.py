@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from itertools import pairwise
 from queue import SimpleQueue
 from typing import Any, NamedTuple, NoReturn
 
@@ -262,7 +263,9 @@ class EngineConformance:
         assert ran.results == {"a": "b", "b": "a"}
 
     async def test_names_may_be_in_any_script(self) -> None:
-        ran = await self.run({"give": give}, workflow(Step("größe", "give", (1,)), Step("合計", "give", (Ref("größe"),))))
+        ran = await self.run(
+            {"give": give}, workflow(Step("größe", "give", (1,)), Step("合計", "give", (Ref("größe"),)))
+        )
 
         assert ran.results == {"größe": 1, "合計": 1}
 
@@ -288,13 +291,12 @@ class EngineConformance:
                 above = [Ref(step.name) for step in layers[-1]]
                 layers.append([Step(f"{depth}-{i}", "add", (above[i], above[i - 1])) for i in range(10)])
             steps = [step for layer in layers for step in layer]
-        ran = await self.run({"add": add, "total": total}, workflow(*steps))
 
+        functions: dict[str, Callable[..., Any]] = {"add": add, "total": total}
         expected: dict[str, Any] = {}
         for step in steps:
-            by_hand = {"add": add, "total": total}[step.function]
-            expected[step.name] = by_hand(*(_by_hand(value, expected) for value in step.args))
-        assert ran.results == expected
+            expected[step.name] = functions[step.function](*(_by_hand(value, expected) for value in step.args))
+        assert (await self.run(functions, workflow(*steps))).results == expected
 
     # --- failures -------------------------------------------------------------------------------------------------
 
@@ -315,8 +317,8 @@ class EngineConformance:
 
     async def test_an_exception_keeps_its_type_message_and_notes(self) -> None:
         ran = await self.run({"fail": fail}, workflow(Step("bad", "fail", ("no",))))
-        failure = ran.record.steps[ran.record.failed[0].name].failure
 
+        failure = ran.record.failed[0].failure
         error = ran.errors["bad"]
         assert type(error) is ZeroDivisionError
         assert error.args == ("no",)
@@ -341,7 +343,10 @@ class EngineConformance:
         ran = await self.run({"give": give}, workflow(*steps))
 
         assert type(ran.errors["b"]) is ReferenceValueError
-        assert str(ran.errors["b"]) == "the reference a['y'] has no value: a is a dict with 1 key ('x'), it has no item 'y'"
+        assert (
+            str(ran.errors["b"])
+            == "the reference a['y'] has no value: a is a dict with 1 key ('x'), it has no item 'y'"
+        )
         assert [step.name for step in ran.record.skipped] == ["c"]
 
     # --- retries and time-outs ------------------------------------------------------------------------------------
@@ -361,7 +366,7 @@ class EngineConformance:
 
         assert ran.results == {"a": "x", "b": "x"}
         assert ran.errors == {}
-        a = ran.record.steps[ran.record.steps[next(iter(ran.record.steps))].name]
+        a = next(iter(ran.record.steps.values()))
         assert a.attempts == 3
         assert [attempt.failure.message for attempt in a.earlier] == ["attempt 1", "attempt 2"]
 
@@ -397,8 +402,8 @@ class EngineConformance:
         calls: list[object] = []
         with pytest.raises(EmptyWorkflowError):
             await self.run({"note": calls.append}, workflow())
+        steps = Step("free", "note", (1,)), Step("a", "note", (Ref("b"),)), Step("b", "note", (Ref("a"),))
         with pytest.raises(CycleError):
-            steps = Step("free", "note", (1,)), Step("a", "note", (Ref("b"),)), Step("b", "note", (Ref("a"),))
             await self.run({"note": calls.append}, workflow(*steps))
         assert calls == []
 
@@ -423,7 +428,7 @@ class EngineConformance:
             told = [time for time in times if time is not None]
             assert len(told) == 5
             # Halves of ways are estimates: they may be off by what a clock can tell.
-            assert all(later >= earlier - 0.001 for earlier, later in zip(told, told[1:], strict=False)), times
+            assert all(later >= earlier - 0.001 for earlier, later in pairwise(told)), times
             assert told[0] >= 0.0
             assert told[-1] <= ran.record.duration_s + 0.001
 

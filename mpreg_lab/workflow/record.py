@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from copy import copy
 from enum import StrEnum
 from typing import Any
 
@@ -290,6 +291,15 @@ class RunRecord:
         self.version += 1
         self.now_s = max(self.now_s, event.now_s)
         _APPLY[type(event)](self, event)
+
+    def copy(self) -> RunRecord:
+        """The record as it is now; later events change only the original."""
+        twin = RunRecord()
+        twin.groups, twin.name, twin.status = self.groups, self.name, self.status
+        twin.duration_s, twin.now_s, twin.version = self.duration_s, self.now_s, self.version
+        # Lists in a step are replaced, never changed, so that the copy may share them.
+        twin.steps = {name: copy(step) for name, step in self.steps.items()}
+        return twin
 
     def count(self, status: StepStatus) -> int:
         """How many steps are in that state."""

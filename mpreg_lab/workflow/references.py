@@ -115,8 +115,7 @@ def follow(result: Any, ref: Ref) -> Any:
         except (LookupError, TypeError, AttributeError) as exc:
             whole = Ref(ref.step, ref.path[:i])
             raise ReferenceValueError(
-                f"the reference {ref} has no value: {whole} is {_kind(value)}{_has(value)}, "
-                f"it has no {_name(part)}",
+                f"the reference {ref} has no value: {whole} is {_kind(value)}{_has(value)}, it has no {_name(part)}",
                 step=ref.step,
             ) from exc
     return value

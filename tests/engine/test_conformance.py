@@ -16,7 +16,9 @@ class TestInline(EngineConformance):
     async def run(self, functions: Mapping[str, Callable[..., Any]], workflow: Workflow) -> Ran:
         run = InlineEngine(functions).run(workflow)
         record = RunRecord.of([event async for event in run])
-        return Ran(record, {**run.results}, {**run.errors})
+        results: dict[str, Any] = dict(run.results.items())
+        errors: dict[str, Exception] = dict(run.errors.items())
+        return Ran(record, results, errors)
 
 
 @pytest.fixture(scope="module")

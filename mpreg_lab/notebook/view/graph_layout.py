@@ -94,8 +94,7 @@ def layout(
     turn = direction == "right"
     sizes = [(v.height, v.width) if turn else (v.width, v.height) for v in vertices]
     parts, lone = [], []
-    by_part = _links_by_part(len(vertices), links)
-    for members, inner in by_part:
+    for members, inner in _links_by_part(len(vertices), links):
         if inner:
             parts.append(_part(members, inner, sizes, gap_x, gap_y))
         else:

@@ -1,0 +1,74 @@
+"""What is said between a cluster and the process of a node, over the pipes of that process: one JSON line each.
+
+The first line is for Python itself: see `BOOT`. Orders go down and are answered in their order; the process then does
+what they say. The token goes this way because arguments and environment can be read by others.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from mpreg_lab.protocol.messages import Member
+from mpreg_lab.types import ClusterId
+
+from .spec import NodeSpec
+
+__all__ = ["BOOT", "Answer", "Join", "Leave", "Order", "SetUp", "decode_answer", "decode_order", "encode"]
+
+BOOT = (
+    "import json, sys; "
+    # Unbuffered: the lines that follow are read by somebody else.
+    "sys.path[:] = json.loads(open(0, 'rb', buffering=0, closefd=False).readline()); "
+    "from mpreg_lab.cluster.node_process import main; "
+    "main()"
+)
+"""The program of the process. Before it can import anything of ours it reads where to import from."""
+
+
+class SetUp(msgspec.Struct, frozen=True, tag="set-up"):
+    """Start the node; the first order. The answer has the member."""
+
+    spec: NodeSpec
+    cluster_id: ClusterId
+    token: str | None
+
+
+class Join(msgspec.Struct, frozen=True, tag="join"):
+    """Enter the cluster of the node at this address."""
+
+    seed: Member
+
+
+class Leave(msgspec.Struct, frozen=True, tag="leave"):
+    """Say goodbye and end. There is no answer."""
+
+
+Order = SetUp | Join | Leave
+
+
+class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
+    """It is done, or why not."""
+
+    member: Member | None = None
+    error: str | None = None
+
+
+_encoder = msgspec.json.Encoder()
+_order_decoder = msgspec.json.Decoder(Order)
+_answer_decoder = msgspec.json.Decoder(Answer)
+
+
+def encode(line: Order | Answer | list[str]) -> bytes:
+    """The line, with its end."""
+    return _encoder.encode(line) + b"\n"
+
+
+def decode_order(line: bytes) -> Order:
+    """The order in a line."""
+    order: Order = _order_decoder.decode(line)
+    return order
+
+
+def decode_answer(line: bytes) -> Answer:
+    """The answer in a line."""
+    return _answer_decoder.decode(line)

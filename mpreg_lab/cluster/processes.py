@@ -1,0 +1,157 @@
+"""Nodes in processes of their own: pure Python uses all processors, and a node can be killed as a machine can."""
+
+from __future__ import annotations
+
+import secrets
+import signal
+from collections.abc import Iterable, Sequence
+
+from mpreg_lab.errors import ClusterError, FunctionError
+from mpreg_lab.node.functions import Function
+from mpreg_lab.protocol.messages import Describe, Described, Member, Message, Register, Unregister
+from mpreg_lab.protocol.payload import CannotTravelError, Payload, check_serialisable
+from mpreg_lab.transport.base import Connection
+from mpreg_lab.transport.peer import Peer
+from mpreg_lab.types import ClusterId, FunctionName, Resource
+
+from .child import Child
+from .opening import dialler
+from .orders import Join, SetUp
+from .sources import sources_of
+from .spec import NodeSpec
+
+__all__ = ["ProcessHandle", "ProcessLauncher"]
+
+
+class ProcessHandle:
+    """A node in a process of its own."""
+
+    def __init__(self, spec: NodeSpec, child: Child, member: Member, token: str | None) -> None:
+        self.spec = spec
+        self.member = member
+        self._child = child
+        self._dial = dialler(token)
+        self._peer: Peer | None = None
+
+    @property
+    def pid(self) -> int:
+        """The number of its process."""
+        return self._child.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether its process has not ended."""
+        return self._child.alive
+
+    @property
+    def log(self) -> str:
+        """The last of what the process printed outside of steps."""
+        return self._child.log
+
+    async def register(self, function: Function, *, name: FunctionName, resources: Iterable[Resource] = ()) -> None:
+        """Send the node a function, and wait until all nodes have heard of it."""
+        try:
+            check_serialisable(function, name)
+        except CannotTravelError as exc:
+            raise FunctionError(
+                f"function {name!r} cannot be sent to the process of a node: {exc.path} is {exc.culprit}. "
+                "Create such things within the function"
+            ) from None
+        held = tuple(sorted(resources))
+        await self._ask(Register(_unique(), name, Payload.of(function), held, sources_of(function)))
+        await self._look()
+
+    async def unregister(self, name: FunctionName) -> None:
+        """Take a function away from the node, and wait until all nodes have heard."""
+        await self._ask(Unregister(_unique(), name))
+        await self._look()
+
+    async def join(self, seed: Member) -> None:
+        """Have the node enter the cluster of another one."""
+        await self._child.ask(Join(seed))
+
+    async def stop(self) -> None:
+        """End the process: politely, or else by force."""
+        await self._hang_up()
+        await self._child.stop()
+
+    async def kill(self) -> None:
+        """End the process with SIGKILL."""
+        await self._child.kill()
+        await self._hang_up()
+
+    def pause(self) -> None:
+        """SIGSTOP."""
+        self._child.signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        self._child.signal(signal.SIGCONT)
+
+    def join_threads(self, timeout_s: float) -> None:
+        """Its threads are not in this process."""
+
+    async def _ask(self, message: Message) -> Message:
+        if self._child.paused:
+            raise ClusterError(f"node {self.spec.name!r} is paused. First: cluster.resume({self.spec.name!r})")
+        if self._peer is None or self._peer.closed:
+            self._peer = Peer(await self._dial(self.member), _ignore)
+        reply: Message = await self._peer.request(message)
+        return reply
+
+    async def _look(self) -> None:
+        reply = await self._ask(Describe(_unique()))
+        assert isinstance(reply, Described), reply
+        self.member = next(member for member in reply.members if member.name == self.spec.name)
+
+    async def _hang_up(self) -> None:
+        peer, self._peer = self._peer, None
+        if peer is not None:
+            peer.abort()
+            await peer.close()
+
+
+class ProcessLauncher:
+    """Starts nodes in processes of their own; they talk over websockets.
+
+    Args:
+        token: What they show each other, and what clients must show.
+    """
+
+    def __init__(self, cluster_id: ClusterId, *, token: str | None) -> None:
+        self._cluster_id = cluster_id
+        self._token = token
+        self._dial = dialler(token)
+
+    async def start(self, spec: NodeSpec) -> ProcessHandle:
+        """Start a process and wait until its node can be reached.
+
+        Raises:
+            ClusterError: If it ends instead; has the last of what it printed.
+        """
+        child = Child(spec.name)
+        try:
+            await child.open()
+            answer = await child.ask(SetUp(spec, self._cluster_id, self._token))
+        except BaseException:
+            await child.kill()
+            raise
+        assert answer.member is not None
+        return ProcessHandle(spec, child, answer.member, self._token)
+
+    async def introduce(self, handles: Sequence[ProcessHandle]) -> None:
+        """Have all join the first: one after the other, so that every node lists them in this order."""
+        for handle in handles[1:]:
+            await handle.join(handles[0].member)
+
+    async def connect(self, handle: ProcessHandle) -> Connection:
+        """A connection for a client of this process."""
+        return await self._dial(handle.member)
+
+
+def _ignore(_: Peer, message: Message) -> None:
+    """A node says nothing here that was not asked for."""
+
+
+def _unique() -> str:
+    return secrets.token_hex(8)
