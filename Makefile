@@ -8,7 +8,7 @@ VENV ?= .venv
 RUN := $(VENV)/bin/python -m
 
 .DELETE_ON_ERROR:
-.PHONY: check format lint types notebooks test fmt execute demo lab package clean
+.PHONY: check format lint types notebooks test fmt execute images demo lab package clean
 
 # The tests come last, so that the last line of a good run is theirs.
 check: format lint types notebooks test
@@ -37,6 +37,11 @@ fmt: $(VENV)/bin/mpreg-lab
 # Runs the notebooks and stores their outputs.
 execute: $(VENV)/bin/mpreg-lab
 	$(VENV)/bin/python scripts/notebooks.py --execute
+
+# Takes the pictures of the README anew.
+images: $(VENV)/bin/mpreg-lab
+	$(RUN) pytest -q tests/browser/test_first_workflow.py
+	for name in workflow results timeline latency step; do cp build/screenshots/first_$$name.png docs/images/; done
 
 demo: $(VENV)/bin/mpreg-lab
 	$(VENV)/bin/mpreg-lab demo

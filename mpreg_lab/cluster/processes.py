@@ -57,8 +57,12 @@ class ProcessHandle:
                 f"function {name!r} cannot be sent to the process of a node: {exc.path} is {exc.culprit}. "
                 "Create such things within the function"
             ) from None
-        held = tuple(sorted(resources))
-        await self._ask(Register(_unique(), name, Payload.of(function), held, sources_of(function)))
+        held, sources = tuple(sorted(resources)), sources_of(function)
+        try:
+            await self._ask(Register(_unique(), name, Payload.of(function), held, sources))
+        except FunctionError:
+            # Of a module that is not where nodes look for modules, such as a file that was run.
+            await self._ask(Register(_unique(), name, Payload.as_code(function), held, sources))
         await self._look()
 
     async def unregister(self, name: FunctionName) -> None:

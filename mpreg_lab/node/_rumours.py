@@ -19,6 +19,8 @@ class Timing(msgspec.Struct, frozen=True):
     """One probe is sent in each."""
     direct_s: float = 0.15
     """After so long without an answer others are asked to try."""
+    relay_s: float = 0.12
+    """After so long a helper says that it has had no answer."""
     refused_s: float = 0.25
     """The same until a node whose door is shut counts as lost."""
     helpers: int = 3

@@ -89,6 +89,9 @@ class WorkflowCell:
             target = self._find(cluster)
             workflow = self._build(draft, name)
             validate(workflow)
+            if not (self._silent or self._plain):
+                # Loading widgets takes 0.1 s of the processor: not while the run that they show needs it.
+                from .widgets import run_view  # noqa: F401
             run = target.submit(workflow, timeout=timeout_s)
         run.plain = self._plain
         if out:

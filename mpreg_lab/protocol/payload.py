@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import io
 import pickle
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from types import CellType, SimpleNamespace, TracebackType
 from typing import Any, NamedTuple
@@ -64,6 +66,18 @@ class Payload:
     def of_error(cls, error: BaseException) -> Payload:
         """An exception, by reference. It can always be packed: what cannot travel is replaced by a RemoteError."""
         return cls(error)
+
+    @classmethod
+    def as_code(cls, function: Callable[..., Any]) -> Payload:
+        """A function as code, and so what it uses of its module: for processes that cannot import that. Packed at once.
+
+        Raises:
+            CannotTravelError: If something that it uses cannot be pickled.
+        """
+        with _module_as_code(getattr(function, "__module__", None)):
+            buffers: list[pickle.PickleBuffer] = []
+            head = _pack_by_value(function, buffers.append)
+        return cls(function, Packed(head, tuple(buffer.raw() for buffer in buffers)))
 
     @classmethod
     def of_json(cls, value: Any) -> Payload:
@@ -178,6 +192,21 @@ def _pack_by_value(value: Any, buffer_callback: Callable[[pickle.PickleBuffer], 
     except Exception as exc:
         raise _blame(value, "value") from exc
     return head
+
+
+@contextmanager
+def _module_as_code(name: str | None) -> Iterator[None]:
+    import cloudpickle
+
+    module = sys.modules.get(name or "")
+    if module is None or module.__name__ in cloudpickle.list_registry_pickle_by_value():
+        yield
+        return
+    cloudpickle.register_pickle_by_value(module)
+    try:
+        yield
+    finally:
+        cloudpickle.unregister_pickle_by_value(module)
 
 
 # --- whether a value could travel ---------------------------------------------------------------------------------

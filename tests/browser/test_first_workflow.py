@@ -24,7 +24,7 @@ def test_the_tutorial_runs_and_shows_graph_results_timeline_and_latencies(lab: L
     expect(view.locator(".mpreg-headline")).to_contain_text("6 steps: 6 done")
     for step in ("rows", "clean", "species", "islands", "report", "places"):
         expect(view.get_by_role("button", name=step).first).to_be_visible()
-    lab.screenshot("first_graph", view)
+    lab.screenshot("first_workflow", lab.cell(WORKFLOW))
 
     view.get_by_role("tab", name="Results").click()
     expect(view.get_by_role("tabpanel")).to_contain_text("Adelie")
