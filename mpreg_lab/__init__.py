@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from mpreg_lab.client.views import RunViews, install_views
+from mpreg_lab.client.waiting import Waiter, install_waiter
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -121,4 +122,11 @@ def _load_views() -> RunViews:
     return NotebookViews()
 
 
+def _load_waiter() -> Waiter:
+    from mpreg_lab.notebook.pump import wait
+
+    return wait
+
+
 install_views(_load_views)
+install_waiter(_load_waiter)

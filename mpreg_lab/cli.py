@@ -26,6 +26,8 @@ from mpreg_lab.cluster.summary import status_text
 from mpreg_lab.cluster.token_file import read_token
 from mpreg_lab.errors import FunctionError, MpregError, NotationError
 from mpreg_lab.protocol.messages import Described
+from mpreg_lab.transport.tls import Tls
+from mpreg_lab.types import Secret
 
 __all__ = ["main"]
 
@@ -92,8 +94,9 @@ def _run(options: argparse.Namespace) -> int:
 def _node(options: argparse.Namespace) -> int:
     token, token_file = _node_token(options)
     host = f"[{options.host}]" if ":" in options.host else options.host
+    tls = Tls(options.cert, options.key, options.ca) if options.cert or options.ca else None
     wanted = StandaloneNode(
-        url=f"ws://{host}:{options.port}",
+        url=f"{'wss' if options.cert else 'ws'}://{host}:{options.port}",
         slots=options.slots,
         name=options.name,
         resources=resource_names(filter(None, options.resources.split(",")), "the node"),
@@ -101,6 +104,7 @@ def _node(options: argparse.Namespace) -> int:
         join=options.join,
         token=token,
         token_file=token_file,
+        tls=tls,
     )
     asyncio.run(_until_interrupted(wanted))
     return 0
@@ -115,12 +119,13 @@ async def _until_interrupted(wanted: StandaloneNode) -> None:
 
 def _status(options: argparse.Namespace) -> int:
     width = min(120, shutil.get_terminal_size((80, 24)).columns)
-    print(status_text(asyncio.run(_described(options.url, _token(options))), width))
+    client = AsyncClient(options.url, token=_token(options), tls=Tls(ca=options.ca) if options.ca else None)
+    print(status_text(asyncio.run(_described(client)), width))
     return 0
 
 
-async def _described(url: str, token: str | None) -> Described:
-    async with AsyncClient(url, token=token) as client:
+async def _described(client: AsyncClient) -> Described:
+    async with client:
         return await client.describe()
 
 
@@ -173,12 +178,14 @@ def _register(cluster: LocalCluster, offered: Offered) -> None:
         cluster.register(function, resources=[resource] if resource else [])
 
 
-def _token(options: argparse.Namespace) -> str | None:
-    """The token of a cluster that runs already. Never an argument: those can be seen by everybody on the machine."""
-    return read_token(Path(options.token_file)) if options.token_file else os.environ.get("MPREG_TOKEN")
+def _token(options: argparse.Namespace) -> Secret | None:
+    """The token of a cluster. Never an argument: those can be seen by everybody on the machine."""
+    if options.token_file:
+        return read_token(Path(options.token_file))
+    return Secret(os.environ["MPREG_TOKEN"]) if os.environ.get("MPREG_TOKEN") else None
 
 
-def _node_token(options: argparse.Namespace) -> tuple[str | None, Path | None]:
+def _node_token(options: argparse.Namespace) -> tuple[Secret | None, Path | None]:
     """The token of a node's cluster; or None, and the file that the one of a new cluster is written to."""
     path = Path(options.token_file) if options.token_file else None
     if path is not None and options.join is None and not path.exists():
@@ -232,23 +239,32 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="cancel the run when it takes longer")
     run.set_defaults(act=_run)
     node = commands.add_parser("node", help="be one node: of a cluster that runs already, or the first of a new one")
-    node.add_argument("--join", metavar="URL", help="any node of the cluster; its token in MPREG_TOKEN or a file")
-    node.add_argument("--token-file", metavar="FILE", help="has the token (mode 600); a new cluster's is written there")
+    node.add_argument("--join", metavar="URL", help="any node of the cluster")
     node.add_argument("--resources", metavar="A,B", default="", help="what the node holds")
     node.add_argument("--functions", metavar="MODULE[:OBJECT]", help="a module or .py file with the functions")
     node.add_argument("--name", help="what others call it (default: machine and process)")
-    node.add_argument(
-        "--slots", type=_slots, metavar="N", default=default_slots(), help="how many functions run at once"
-    )
-    node.add_argument("--host", default="127.0.0.1", help="where to listen (default: %(default)s)")
+    node.add_argument("--slots", type=_slots, metavar="N", default=default_slots(), help="functions that run at once")
+    node.add_argument("--host", default="127.0.0.1", help="where others reach it (default: %(default)s)")
     node.add_argument("--port", type=int, metavar="N", default=0, help="default: any free one")
+    node.add_argument("--cert", metavar="FILE", help="the certificate of this machine: others may come in, encrypted")
+    node.add_argument("--key", metavar="FILE", help="the key of the certificate, if it is not in there")
+    _add_secrets(node)
     node.set_defaults(act=_node)
     status = commands.add_parser("status", help="list the nodes of a cluster that runs")
-    status.add_argument("url", metavar="URL", help="any node of the cluster; its token in MPREG_TOKEN or a file")
-    status.add_argument("--token-file", metavar="FILE", help="has the token (mode 600)")
+    status.add_argument("url", metavar="URL", help="any node of the cluster")
+    _add_secrets(status)
     status.set_defaults(act=_status)
     lab = commands.add_parser("lab", help="open JupyterLab on the first tutorial")
     lab.add_argument("directory", nargs="?", default=".", help="a checkout (default: the current folder)")
     lab.add_argument("--no-browser", action="store_true", help="only start the server")
     lab.set_defaults(act=_lab)
     return parser
+
+
+def _add_secrets(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--token-file",
+        metavar="FILE",
+        help="has the cluster's token (mode 600), unless MPREG_TOKEN or this user's own has",
+    )
+    command.add_argument("--ca", metavar="FILE", help="the authorities whose certificates are believed, for wss://")

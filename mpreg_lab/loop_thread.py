@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from mpreg_lab.errors import ClusterStoppedError, WrongThreadError
 
@@ -42,13 +42,19 @@ class LoopThread:
             WrongThreadError: If called on the loop itself, which would wait for itself for ever.
             ClusterStoppedError: If the loop has been stopped.
         """
+        work = _Work(coroutine)
+        body = work.done()
         try:
             self.check_not_here(doing)
-            future = self.spawn(coroutine)
-        except Exception:
+            return self.wait(self.spawn(body))
+        except KeyboardInterrupt:
+            # It may have found us before we had the future, with the work begun.
+            self.call_soon(work.cancel)
+            raise
+        except (WrongThreadError, ClusterStoppedError):
+            body.close()
             coroutine.close()
             raise
-        return self.wait(future)
 
     def spawn(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
         """Start the coroutine on the loop, from any thread, and do not wait."""
@@ -116,3 +122,26 @@ class LoopThread:
         finally:
             asyncio.set_event_loop(None)
             self.loop.close()
+
+
+class _Work(Generic[T]):
+    """A coroutine that can be cancelled before it has a task."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, T]) -> None:
+        self._coroutine = coroutine
+        self._task: asyncio.Task[Any] | None = None
+        self._cancelled = False
+
+    async def done(self) -> T:
+        """What the coroutine returns."""
+        if self._cancelled:
+            self._coroutine.close()
+            raise asyncio.CancelledError
+        self._task = asyncio.current_task()
+        return await self._coroutine
+
+    def cancel(self) -> None:
+        """Cancel it, or never begin. On the loop."""
+        self._cancelled = True
+        if self._task is not None:
+            self._task.cancel()

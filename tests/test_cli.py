@@ -83,7 +83,7 @@ def test_a_failed_workflow_shows_the_failure_and_exits_with_1(tmp_path: Path):
         (["run", "flow.mpreg", "--functions", "missing_module"],
          "cannot load functions from 'missing_module': No module named 'missing_module'"),
         (["run", "flow.mpreg", "--connect", "http://127.0.0.1:1"],
-         "cannot reach 'http://127.0.0.1:1': an address begins with memory:// or ws://"),
+         "cannot reach 'http://127.0.0.1:1': an address begins with memory:// or ws:// or wss://"),
         (["run", "flow.mpreg"],
          "step 'x': no node has a function 'frobnicate'. Functions: echo, echos. Register it: @cluster.function"),
         (["lab", "nowhere"],

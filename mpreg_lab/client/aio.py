@@ -27,6 +27,7 @@ from mpreg_lab.protocol.messages import (
     Fetch,
     Fetched,
     Forget,
+    Meet,
     Member,
     Message,
     RunDone,
@@ -37,7 +38,9 @@ from mpreg_lab.protocol.payload import CannotTravelError, Payload, check_seriali
 from mpreg_lab.transport.base import Connection
 from mpreg_lab.transport.peer import Peer
 from mpreg_lab.transport.registry import transport_for
-from mpreg_lab.types import FunctionName, RunId, StepName
+from mpreg_lab.transport.tls import TlsLike
+from mpreg_lab.transport.tokens import token_for
+from mpreg_lab.types import FunctionName, RunId, Secret, StepName
 from mpreg_lab.workflow.model import Ref, Step, Workflow
 from mpreg_lab.workflow.plan import Plan, validate
 
@@ -52,15 +55,18 @@ class AsyncClient:
     """Speaks to one node of a cluster, which speaks for all.
 
     Args:
-        url: Where the node listens: `ws://host:port`.
-        token: What the cluster asks for at the door.
+        url: Where the node listens: `ws://host:port`, or `wss://host:port` if it is encrypted.
+        token: What the cluster asks for at the door. None: that of a cluster of the same user on this machine is found
+            by the address; who has none may speak to clusters that let guests in.
+        tls: Whose certificates are believed: `Tls(ca="ca.pem")` or an ssl.SSLContext. None: the system's authorities.
 
     Use it on one loop, as `async with AsyncClient(url, token=...) as client:`.
     """
 
-    def __init__(self, url: str, *, token: str | None = None) -> None:
+    def __init__(self, url: str, *, token: str | None = None, tls: TlsLike | None = None) -> None:
         self.url = url
-        self._token = token
+        self._token = None if token is None else Secret(token)
+        self._tls = tls
         self._dial: Callable[[], Awaitable[Connection]] = self._dial_url
         self._dialling = asyncio.Lock()
         self._peer: Peer | None = None
@@ -107,8 +113,7 @@ class AsyncClient:
             Exception: With `check`, what a step raised; of several, a RunFailedError.
         """
         run = await self.submit(workflow, timeout=timeout)
-        await run.ended()
-        return run.wait() if check else run
+        return await (run if check else run.ended())
 
     async def submit(self, workflow: Workflow, *, timeout: float | None = None) -> Run:
         """Start a workflow and give back its run at once.
@@ -145,6 +150,17 @@ class AsyncClient:
         if not isinstance(reply, Described):
             raise ProtocolError(f"asked who is in the cluster, got {type(reply).__name__}")
         return reply
+
+    async def meet(self, url: str) -> None:
+        """Have the node that we speak to be one cluster with the MPREG node at that address.
+
+        Raises:
+            ConnectError: If nobody answers there.
+            ClusterError: If that node belongs to another cluster.
+        """
+        await self.connect()
+        assert self._peer is not None
+        await self._peer.request(Meet(_unique(), url))
 
     async def close(self) -> None:
         """End the connection; runs under way are cancelled by the node. May be called twice."""
@@ -195,7 +211,8 @@ class AsyncClient:
     async def _dial_url(self) -> Connection:
         if not self.url:
             raise ConnectionLostError("the connection was closed")
-        return await transport_for(self.url).connect(self.url, token=self._token)
+        token = token_for(self.url) if self._token is None else self._token
+        return await transport_for(self.url).connect(self.url, token=token, tls=self._tls)
 
     def _attach(self, connection: Connection) -> None:
         self._loop = asyncio.get_running_loop()

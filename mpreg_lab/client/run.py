@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mpreg_lab.errors import (
     MpregError,
+    RemoteError,
     RunCancelledError,
     RunFailedError,
     StepNotFinishedError,
@@ -19,20 +19,19 @@ from mpreg_lab.errors import (
     WrongThreadError,
 )
 from mpreg_lab.protocol.messages import RunDone
-from mpreg_lab.protocol.payload import Payload
+from mpreg_lab.protocol.payload import Payload, add_note, message_of
 from mpreg_lab.types import RunId, StepName
 from mpreg_lab.workflow.model import Workflow
 from mpreg_lab.workflow.plan import Plan, did_you_mean
 from mpreg_lab.workflow.record import RunEvent, RunRecord, RunStatus, StepStatus
 
 from .views import views
+from .waiting import wait, wait_async
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
 __all__ = ["Owner", "Run"]
-
-_SLICE_S = 0.2
 
 
 class Owner(Protocol):
@@ -175,7 +174,7 @@ class Run:
         if not self.done and self._owner.here:
             raise WrongThreadError("waiting for a run on the cluster's own loop would wait for ever. Await the run")
         try:
-            return self._wait(timeout)
+            return wait(self, self._done, timeout)
         except KeyboardInterrupt:
             self.cancel()
             raise
@@ -188,13 +187,9 @@ class Run:
         """As awaiting the run, but raises nothing that came of it."""
         loop = asyncio.get_running_loop()
         ended = asyncio.Event()
-        with self._lock:
-            waiting = not self._done.is_set()
-            if waiting:
-                self._on_end.append(lambda: _set(loop, ended))
+        self.on_end(lambda: _set(loop, ended))
         try:
-            if waiting:
-                await ended.wait()
+            await wait_async(ended)
         except asyncio.CancelledError:
             self.cancel()
             raise
@@ -209,6 +204,14 @@ class Run:
         """Have `callback(run)` called on the client's loop after each change, and once at the end."""
         with self._lock:
             self._on_change.append(callback)
+
+    def on_end(self, callback: Callable[[], object]) -> None:
+        """Have `callback()` called on the client's loop when the run has ended; at once, here, if it has."""
+        with self._lock:
+            if not self._done.is_set():
+                self._on_end.append(callback)
+                return
+        callback()
 
     # --- looking ---
 
@@ -282,21 +285,19 @@ class Run:
         for callback in tuple(self._on_change):
             callback(self)
 
-    def _wait(self, timeout: float | None) -> bool:
-        end_s = None if timeout is None else time.monotonic() + timeout
-        while True:
-            left_s = _SLICE_S if end_s is None else min(_SLICE_S, end_s - time.monotonic())
-            if self._done.wait(max(0.0, left_s)):
-                return True
-            if end_s is not None and time.monotonic() >= end_s:
-                return False
-
     async def _wait_async(self) -> Run:
-        return (await self.ended()).wait()
+        await self.ended()
+        if isinstance(stop := self.exception, StopIteration):
+            # Python lets none out of a coroutine; run.exception has it as it was.
+            raise RemoteError(message_of(stop), type_name=type(stop).__name__) from stop
+        return self.wait()
 
     def _fetched(self, step: StepName) -> Any:
         if self._owner.here:
-            raise WrongThreadError("fetching a result on the cluster's own loop would wait for ever")
+            raise WrongThreadError(
+                "fetching a result on the cluster's own loop would wait for ever. "
+                f"Ask for it: Workflow(..., returns=[{step!r}])"
+            )
         payload = self._owner.fetch(self.id, step).result()
         self._payloads[step] = payload
         return payload.value()
@@ -321,8 +322,7 @@ class Run:
         if skipped:
             notes.append(f"skipped because of it: {_names(skipped)}")
         for note in notes:
-            if note not in getattr(error, "__notes__", ()):
-                error.add_note(note)
+            add_note(error, note)
         return error
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
+from mpreg_lab.errors import ConnectionLostError
 from mpreg_lab.loop_thread import LoopThread
 from mpreg_lab.protocol.messages import Member
+from mpreg_lab.transport.tls import TlsLike
 from mpreg_lab.workflow.model import Workflow
 
 from .aio import AsyncClient
@@ -15,22 +17,26 @@ from .run import Run
 
 __all__ = ["Client"]
 
+T = TypeVar("T")
+
 
 class Client:
     """Speaks to one node of a cluster, from any thread.
 
     Args:
-        url: Where the node listens: `ws://host:port`.
-        token: What the cluster asks for at the door.
+        url: Where the node listens: `ws://host:port`, or `wss://host:port` if it is encrypted.
+        token: What the cluster asks for at the door. None: that of a cluster of the same user on this machine is found
+            by the address; who has none may speak to clusters that let guests in.
+        tls: Whose certificates are believed: `Tls(ca="ca.pem")` or an ssl.SSLContext. None: the system's authorities.
 
     Raises:
         ConnectError: If nobody answers, or the token is wrong.
     """
 
-    def __init__(self, url: str, *, token: str | None = None) -> None:
+    def __init__(self, url: str, *, token: str | None = None, tls: TlsLike | None = None) -> None:
         self._loop = LoopThread("mpreg-client")
         self._owns_loop = True
-        self._aio = AsyncClient(url, token=token)
+        self._aio = AsyncClient(url, token=token, tls=tls)
         try:
             self._loop.call(self._aio.connect())
         except BaseException:
@@ -61,11 +67,11 @@ class Client:
             started.append(await self._aio.submit(workflow, timeout=timeout))
             return started[0]
 
-        return self._loop.call(submit(), doing=doing)
+        return self._call(submit(), doing)
 
     @contextmanager
     def _cancelled_by_interrupt(self) -> Iterator[list[Run]]:
-        """Cancels the runs that were put into the list, wherever an interrupt finds us: it may be just before we know."""
+        """Cancels the runs that were put into the list, wherever an interrupt finds us: also before we know of them."""
         started: list[Run] = []
         try:
             yield started
@@ -75,11 +81,11 @@ class Client:
 
     def call(self, function: str, /, *args: Any, **kwargs: Any) -> Any:
         """Call one function on whichever node has it, and give back what it returns. See AsyncClient.call."""
-        return self._loop.call(self._aio.call(function, *args, **kwargs), doing="call()")
+        return self._call(self._aio.call(function, *args, **kwargs), "call()")
 
     def members(self) -> tuple[Member, ...]:
         """The nodes of the cluster, with their resources and functions."""
-        return self._loop.call(self._aio.members(), doing="members()")
+        return self._call(self._aio.members(), "members()")
 
     def close(self) -> None:
         """End the connection. May be called twice."""
@@ -87,6 +93,12 @@ class Client:
             self._loop.call(self._aio.close(), doing="close()")
             if self._owns_loop:
                 self._loop.stop()
+
+    def _call(self, verb: Coroutine[Any, Any, T], doing: str) -> T:
+        if self._owns_loop and not self._loop.alive:
+            verb.close()
+            raise ConnectionLostError("the client was closed. Make another: Client(url, token=...)")
+        return self._loop.call(verb, doing=doing)
 
     def __enter__(self) -> Self:
         return self

@@ -30,6 +30,9 @@ class Child:
     """The process of one node. Made, used and ended on one loop; `alive` and `log` may be read from any thread.
 
     It has a session of its own, so that Ctrl-C in our terminal does not reach it. It ends when we do: see node_process.
+
+    Raises:
+        ClusterError: If the system starts no process.
     """
 
     def __init__(self, name: str) -> None:
@@ -40,15 +43,18 @@ class Child:
         self._asked: deque[asyncio.Future[Answer]] = deque()
         self._log = _Tail(LOG_BYTES)
         self._pipes: list[asyncio.ReadTransport] = []
-        self._popen = subprocess.Popen(
-            [sys.executable, "-c", BOOT, "mpreg node", name],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            bufsize=0,
-            start_new_session=True,
-            env={key: value for key, value in os.environ.items() if key != "MPREG_TOKEN"},
-        )
+        try:
+            self._popen = subprocess.Popen(
+                [sys.executable, "-c", BOOT, "mpreg node", name],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                bufsize=0,
+                start_new_session=True,
+                env={key: value for key, value in os.environ.items() if key != "MPREG_TOKEN"},
+            )
+        except OSError as exc:
+            raise ClusterError(f"cannot start a process for node {name!r}: {exc}") from exc
         threading.Thread(target=self._wait, name=f"mpreg-waits-{name}", daemon=True).start()
 
     async def open(self) -> None:
@@ -102,7 +108,8 @@ class Child:
         """Send a signal to it and to all processes that it started, unless it has ended."""
         if self._popen.poll() is None:
             self._paused = number is signal.SIGSTOP or (self._paused and number is not signal.SIGCONT)
-            with contextlib.suppress(ProcessLookupError):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                # macOS does not permit it when only the dead are left of the group.
                 os.killpg(self._popen.pid, number)
 
     async def stop(self) -> None:

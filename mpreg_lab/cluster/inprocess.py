@@ -13,7 +13,7 @@ from mpreg_lab.transport.base import Connection, Listener
 from mpreg_lab.transport.memory import MemoryConnection
 from mpreg_lab.types import ClusterId, FunctionName, NodeName, Resource
 
-from .opening import dialler, open_node
+from .opening import Doorway, dialler, open_node
 from .spec import NodeSpec
 
 __all__ = ["InProcessHandle", "InProcessLauncher", "TransportName"]
@@ -77,30 +77,38 @@ class InProcessHandle:
         self.node.join_threads(timeout_s)
 
     async def _close(self) -> None:
-        self.alive = False
-        self._launcher.forget(self.node)
-        await self._listener.close()
+        if self.alive:
+            self.alive = False
+            self._launcher.forget(self.node)
+            await self._listener.close()
 
 
 class InProcessLauncher:
     """Starts nodes on the running loop.
 
     Args:
-        token: What clients and nodes from outside must show.
+        door: How clients and nodes from outside reach the nodes.
         transport: How the nodes talk to each other.
     """
 
-    def __init__(self, cluster_id: ClusterId, *, token: str | None, transport: TransportName) -> None:
+    def __init__(self, cluster_id: ClusterId, *, door: Doorway, transport: TransportName) -> None:
         self._cluster_id = cluster_id
-        self._token = token
+        self._door = door
         self._transport = transport
-        self._dial_url = dialler(token)
+        self._dial_url = dialler(door.token, door.tls)
         self._nodes: dict[NodeName, Node] = {}
 
     async def start(self, spec: NodeSpec) -> InProcessHandle:
         """Start a node."""
         node, listener = await open_node(
-            spec, self._cluster_id, self.dial, token=self._token, when_asked=self._transport == "memory"
+            spec,
+            self._cluster_id,
+            self.dial,
+            token=self._door.token,
+            guests=self._door.guests,
+            tls=self._door.tls,
+            url=self._door.url,
+            when_asked=self._transport == "memory",
         )
         self._nodes[spec.name] = node
         return InProcessHandle(spec, node, listener, self)

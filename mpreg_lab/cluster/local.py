@@ -6,7 +6,7 @@ import asyncio
 import secrets
 import threading
 import weakref
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from itertools import count
 from typing import Any, Self, TypeVar, overload
 
@@ -17,12 +17,15 @@ from mpreg_lab.errors import (
     ClusterSpecError,
     ClusterStoppedError,
     FunctionError,
+    MpregError,
     NoClusterError,
     UnknownNodeError,
 )
 from mpreg_lab.loop_thread import LoopThread
 from mpreg_lab.node.functions import BUILTINS, function_name
 from mpreg_lab.protocol.messages import Member
+from mpreg_lab.transport.tls import TlsLike
+from mpreg_lab.transport.tokens import TokenFile
 from mpreg_lab.types import ClusterId, FunctionName, Resource
 from mpreg_lab.workflow.model import Workflow
 from mpreg_lab.workflow.plan import did_you_mean
@@ -30,6 +33,7 @@ from mpreg_lab.workflow.plan import did_you_mean
 from .base import Handle, Launcher
 from .entry import Entry
 from .inprocess import InProcessLauncher, TransportName
+from .opening import Doorway, cluster_token
 from .processes import ProcessLauncher
 from .spec import NodeSpec, default_slots, node_spec, node_specs, resource_names
 from .summary import cluster_html, cluster_text
@@ -57,7 +61,13 @@ class LocalCluster:
             code, and `kill`, `pause` and `restart` do to a node what happens to machines.
         transport: How nodes in this process talk to each other: "memory", by reference, or "ws", over real websockets.
         slots: How many sync functions each node runs at once. None: 4, or the number of processors if that is more.
-        token: What clients from outside must show. By default 256 random bits. None: nobody is asked.
+        token: What clients from outside must show. By default 256 random bits, which programs of the same user on this
+            machine find by the address. None: who shows nothing comes in too, but may only speak JSON.
+        host: The name or address under which nodes are reached. Other machines only come in with `tls`.
+        tls: The certificate of this machine, for connections that are encrypted, and whose certificates are believed:
+            `Tls(cert="node.pem", key="node.key", ca="ca.pem")`, or an ssl.SSLContext for nodes in this process.
+        cluster_id: What nodes from elsewhere must say that they belong to: that of an MPREG cluster, to be one with it.
+            None: one of its own.
 
     Raises:
         ClusterSpecError: If the description is wrong.
@@ -75,8 +85,12 @@ class LocalCluster:
         transport: TransportName = "memory",
         slots: int | None = None,
         token: str | None = _DEFAULT_TOKEN,
+        host: str = "127.0.0.1",
+        tls: TlsLike | None = None,
+        cluster_id: str | None = None,
     ) -> None:
         specs = node_specs(nodes, slots)
+        door = Doorway(cluster_token(None if token is _DEFAULT_TOKEN else token), token is None, host, tls)
         if transport not in ("memory", "ws"):
             raise ClusterSpecError(f"transport must be 'memory' or 'ws', not {transport!r:.40}")
         if name is not None and (not isinstance(name, str) or not name):
@@ -84,25 +98,28 @@ class LocalCluster:
         self.name = name if name is not None else f"cluster-{next(_numbers)}"
         if (older := _running.pop(self.name, None)) is not None:
             older.stop()
-        self._token = secrets.token_urlsafe(32) if token is _DEFAULT_TOKEN else token
+        self._token = None if door.guests else door.token
         self._slots = slots if slots is not None else default_slots()
         self._placed: dict[FunctionName, tuple[Callable[..., Any], frozenset[Resource]]] = {}
         self._lock = threading.Lock()
         self._handles: list[Handle] = []
         self._loop = LoopThread(f"mpreg-{self.name}")
-        cluster_id = ClusterId(f"{self.name}-{secrets.token_hex(4)}")
+        self.cluster_id = ClusterId(cluster_id or f"{self.name}-{secrets.token_hex(4)}")
+        """What nodes from elsewhere must say that they belong to."""
         self._launcher: Launcher[Any] = (
-            ProcessLauncher(cluster_id, token=self._token)
+            ProcessLauncher(self.cluster_id, door=door)
             if processes
-            else InProcessLauncher(cluster_id, token=self._token, transport=transport)
+            else InProcessLauncher(self.cluster_id, door=door, transport=transport)
         )
         self._entry = Entry(self._launcher, self._handles)
-        self._finalizer = weakref.finalize(self, _shut_down, self._loop, self._handles)
+        self._token_file = TokenFile(self.cluster_id, door.token)
+        self._finalizer = weakref.finalize(self, _shut_down, self._loop, self._handles, self._token_file)
         try:
             self._loop.call(self._launch(specs))
         except BaseException:
             self._finalizer()
             raise
+        self._keep_token()
         self._client = Client.on(self._loop, self._aio)
         _running[self.name] = self
 
@@ -125,8 +142,8 @@ class LocalCluster:
 
     async def run_async(self, workflow: Workflow, *, timeout: float | None = None, check: bool = True) -> Run:
         """As `run`, awaitable on any loop."""
-        run = await (await self.submit_async(workflow, timeout=timeout)).ended()
-        return run.wait() if check else run
+        run = await self.submit_async(workflow, timeout=timeout)
+        return await (run if check else run.ended())
 
     def submit(self, workflow: Workflow, *, timeout: float | None = None) -> Run:
         """Start a workflow and give back its run at once: `run.wait()` or `await run` waits for it.
@@ -227,6 +244,7 @@ class LocalCluster:
             raise ClusterSpecError(f"there is a node {name!r} already. A dead one: cluster.restart({name!r})")
         spec = node_spec(name, resources, self._slots)
         self._loop.call(self._add(spec), doing="add()")
+        self._keep_token()
 
     def kill(self, name: str) -> None:
         """End a node as a crash would; `restart` brings it back.
@@ -246,6 +264,7 @@ class LocalCluster:
             ClusterError: If it does not come up.
         """
         self._loop.call(self._restart(self._handle(name)), doing="restart()")
+        self._keep_token()
 
     def pause(self, name: str) -> None:
         """Halt a node that has a process of its own (SIGSTOP): it is alive, and does not answer.
@@ -272,15 +291,33 @@ class LocalCluster:
         """
         return self._handle(name).log
 
+    def join(self, url: str) -> None:
+        """Be one cluster with the MPREG node at that address, which needs the same `cluster_id`, and with its peers.
+
+        Their functions are called, and ours offered to them, by the first node, and by the others as theirs meet them.
+
+        Raises:
+            ClusterSpecError: If this cluster asks for a token, which MPREG nodes cannot show.
+            ConnectError: If nobody answers there.
+            ClusterError: If that node belongs to another cluster.
+        """
+        self._check_running()
+        if self._token is not None:
+            raise ClusterSpecError("nodes of MPREG cannot show a token. Make the cluster with LocalCluster(token=None)")
+        self._loop.call(self._aio.meet(url), doing="join()")
+
     @property
     def url(self) -> str:
-        """Where the first node listens for clients of other processes: `Client(cluster.url, token=cluster.token)`."""
+        """Where the first node listens for clients of other programs: `Client(cluster.url)`, on this machine."""
         self._check_running()
         return self._alive[0].member.url
 
     @property
     def token(self) -> str | None:
-        """What clients of other processes must show. Keep it to yourself: who has it can run code here."""
+        """What clients of other users or machines must show; None if nobody is asked. Who has it can run code here.
+
+        It is not shown unless it is printed: `print(cluster.token)`.
+        """
         return self._token
 
     # --- life ---
@@ -316,17 +353,20 @@ class LocalCluster:
 
     # --- on the loop ---
 
-    async def _launch(self, specs: Iterable[NodeSpec]) -> None:
-        started = await asyncio.gather(*(self._launcher.start(spec) for spec in specs), return_exceptions=True)
-        self._handles += [handle for handle in started if not isinstance(handle, BaseException)]
-        for failed in started:
-            if isinstance(failed, BaseException):
+    async def _launch(self, specs: Sequence[NodeSpec]) -> None:
+        async def start(spec: NodeSpec) -> None:
+            # At once: whatever happens to the others, this one will be stopped.
+            self._handles.append(await self._launcher.start(spec))
+
+        order = {spec.name: place for place, spec in enumerate(specs)}
+        for failed in await asyncio.gather(*(start(spec) for spec in specs), return_exceptions=True):
+            if failed is not None:
                 raise failed
+        self._handles.sort(key=lambda handle: order[handle.spec.name])
         await self._launcher.introduce(self._handles)
         self._aio = AsyncClient.over(await self._entry.dial(), dial=self._entry.dial)
 
     async def _place(self, function: Callable[..., Any], name: FunctionName, held: frozenset[Resource]) -> None:
-        self._placed[name] = (function, held)
         todo = []
         for handle in self._alive:
             if held <= handle.spec.resources:
@@ -334,6 +374,7 @@ class LocalCluster:
             elif any(info.name == name for info in handle.member.functions):
                 todo.append(handle.unregister(name))
         await _all(todo)
+        self._placed[name] = (function, held)
 
     async def _take_away(self, name: FunctionName) -> None:
         self._placed.pop(name, None)
@@ -361,8 +402,7 @@ class LocalCluster:
         await self._leave(handle)
 
     async def _restart(self, handle: Handle) -> None:
-        if handle.alive:
-            await handle.stop()
+        await handle.stop()
         await self._leave(handle)
         self._handles[self._handles.index(handle)] = await self._bring_in(handle.spec)
 
@@ -372,6 +412,9 @@ class LocalCluster:
             await self._aio.close()
 
     # --- helpers ---
+
+    def _keep_token(self) -> None:
+        self._token_file.write(handle.member.url for handle in self._alive)
 
     def _check_running(self) -> None:
         if not self.running:
@@ -383,7 +426,7 @@ class LocalCluster:
         """Who is in the cluster, if it says so soon: it may be paused or gone."""
         try:
             return self._loop.call(asyncio.wait_for(self._aio.members(), _ANSWER_S))
-        except (TimeoutError, ConnectionError):
+        except (TimeoutError, MpregError):
             return ()
 
     @property
@@ -396,7 +439,7 @@ class LocalCluster:
             if handle.spec.name == name:
                 return handle
         known = [handle.spec.name for handle in self._handles]
-        raise UnknownNodeError(f"there is no node {name!r}. " + did_you_mean(name, known, "Nodes: "))
+        raise UnknownNodeError(f"there is no node {name!r}. " + did_you_mean(str(name), known, "Nodes: "))
 
     def _living(self, name: str) -> Handle:
         handle = self._handle(name)
@@ -439,11 +482,12 @@ def find_cluster(name: str | None = None) -> LocalCluster:
     raise NoClusterError(f"there is no running cluster {name!r}. Running: {names}")
 
 
-def _shut_down(loop: LoopThread, handles: list[Handle]) -> None:
+def _shut_down(loop: LoopThread, handles: list[Handle], token_file: TokenFile) -> None:
     if loop.here:
         # The last holder let go of it on the loop itself, which cannot wait for its own end.
-        threading.Thread(target=_shut_down, args=(loop, handles), daemon=True).start()
+        threading.Thread(target=_shut_down, args=(loop, handles, token_file), daemon=True).start()
         return
+    token_file.remove()
     if loop.alive:
         loop.call(_all(handle.stop() for handle in handles))
         loop.stop()

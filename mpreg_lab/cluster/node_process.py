@@ -17,7 +17,7 @@ from .orders import Answer, Join, Order, SetUp, decode_order, encode
 
 __all__ = ["main"]
 
-_PARENT_CHECK_S = 1.0
+_PARENT_CHECK_S = 0.5
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
 
 
@@ -49,8 +49,10 @@ async def _live(orders: int, answers: int) -> None:
     threading.Thread(target=_watch, args=(orders, take), name="mpreg-orders", daemon=True).start()
     setup = await given.get()
     assert isinstance(setup, SetUp), setup
-    dial = dialler(setup.token)
-    node, listener = await open_node(setup.spec, setup.cluster_id, dial, token=setup.token)
+    dial = dialler(setup.token, setup.tls)
+    node, listener = await open_node(
+        setup.spec, setup.cluster_id, dial, token=setup.token, guests=setup.guests, tls=setup.tls, url=setup.url
+    )
     _say(answers, Answer(node.member))
     while isinstance(order := await given.get(), Join):
         try:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import msgspec
 
 from mpreg_lab.protocol.messages import Member
-from mpreg_lab.types import ClusterId
+from mpreg_lab.transport.tls import Tls
+from mpreg_lab.types import ClusterId, Secret
 
 from .spec import NodeSpec
 
@@ -30,7 +31,10 @@ class SetUp(msgspec.Struct, frozen=True, tag="set-up"):
 
     spec: NodeSpec
     cluster_id: ClusterId
-    token: str | None
+    token: Secret
+    guests: bool
+    url: str
+    tls: Tls | None
 
 
 class Join(msgspec.Struct, frozen=True, tag="join"):
@@ -53,8 +57,8 @@ class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
     error: str | None = None
 
 
-_encoder = msgspec.json.Encoder()
-_order_decoder = msgspec.json.Decoder(Order)
+_encoder = msgspec.json.Encoder(enc_hook=str)
+_order_decoder = msgspec.json.Decoder(Order, dec_hook=lambda kind, value: kind(value))
 _answer_decoder = msgspec.json.Decoder(Answer)
 
 

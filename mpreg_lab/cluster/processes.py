@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import secrets
 import signal
+import ssl
 from collections.abc import Iterable, Sequence
+from functools import partial
 
-from mpreg_lab.errors import ClusterError, FunctionError
+from mpreg_lab.errors import ClusterError, ClusterSpecError, FunctionError
 from mpreg_lab.node.functions import Function
+from mpreg_lab.node.links import Dial
 from mpreg_lab.protocol.messages import Describe, Described, Member, Message, Register, Unregister
 from mpreg_lab.protocol.payload import CannotTravelError, Payload, check_serialisable
 from mpreg_lab.transport.base import Connection
@@ -15,7 +18,7 @@ from mpreg_lab.transport.peer import Peer
 from mpreg_lab.types import ClusterId, FunctionName, Resource
 
 from .child import Child
-from .opening import dialler
+from .opening import Doorway, dialler
 from .orders import Join, SetUp
 from .sources import sources_of
 from .spec import NodeSpec
@@ -26,11 +29,11 @@ __all__ = ["ProcessHandle", "ProcessLauncher"]
 class ProcessHandle:
     """A node in a process of its own."""
 
-    def __init__(self, spec: NodeSpec, child: Child, member: Member, token: str | None) -> None:
+    def __init__(self, spec: NodeSpec, child: Child, member: Member, dial: Dial) -> None:
         self.spec = spec
         self.member = member
         self._child = child
-        self._dial = dialler(token)
+        self._dial = dial
         self._peer: Peer | None = None
 
     @property
@@ -119,13 +122,16 @@ class ProcessLauncher:
     """Starts nodes in processes of their own; they talk over websockets.
 
     Args:
-        token: What they show each other, and what clients must show.
+        door: How the nodes are reached.
     """
 
-    def __init__(self, cluster_id: ClusterId, *, token: str | None) -> None:
-        self._cluster_id = cluster_id
-        self._token = token
-        self._dial = dialler(token)
+    def __init__(self, cluster_id: ClusterId, *, door: Doorway) -> None:
+        if isinstance(door.tls, ssl.SSLContext):
+            raise ClusterSpecError("nodes in processes of their own need files: tls=Tls(cert=..., key=..., ca=...)")
+        self._set_up = partial(
+            SetUp, cluster_id=cluster_id, token=door.token, guests=door.guests, url=door.url, tls=door.tls
+        )
+        self._dial = dialler(door.token, door.tls)
 
     async def start(self, spec: NodeSpec) -> ProcessHandle:
         """Start a process and wait until its node can be reached.
@@ -136,12 +142,12 @@ class ProcessLauncher:
         child = Child(spec.name)
         try:
             await child.open()
-            answer = await child.ask(SetUp(spec, self._cluster_id, self._token))
+            answer = await child.ask(self._set_up(spec))
         except BaseException:
             await child.kill()
             raise
         assert answer.member is not None
-        return ProcessHandle(spec, child, answer.member, self._token)
+        return ProcessHandle(spec, child, answer.member, self._dial)
 
     async def introduce(self, handles: Sequence[ProcessHandle]) -> None:
         """Have all join the first: one after the other, so that every node lists them in this order."""

@@ -6,7 +6,8 @@ import asyncio
 import os
 import secrets
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,9 +18,11 @@ from mpreg_lab.client.aio import AsyncClient
 from mpreg_lab.errors import ClusterSpecError
 from mpreg_lab.node.server import Node
 from mpreg_lab.transport.registry import transport_for
-from mpreg_lab.types import ClusterId, NodeName, Resource
+from mpreg_lab.transport.tls import Tls
+from mpreg_lab.transport.tokens import TokenFile, token_for
+from mpreg_lab.types import ClusterId, NodeName, Resource, Secret
 
-from .opening import dialler, open_node
+from .opening import cluster_token, dialler, open_node
 from .spec import NodeSpec
 from .token_file import write_token
 
@@ -32,11 +35,14 @@ class StandaloneNode(msgspec.Struct, frozen=True):
     """What a person said about the node.
 
     Attributes:
+        url: Where it listens.
         name: None: it is given one that nobody else has.
         functions: Each with the resource that it needs, "" if none. Those whose resource the node lacks are left out.
         join: The address of any node of the cluster. None: it begins one of its own.
-        token: What the cluster asks for. None: one is made for a new cluster.
-        token_file: Where that is written. None: to a file that goes with the node.
+        token: What the cluster asks for. None: that of a cluster of the same user on this machine is found by the
+            address; a new cluster gets one.
+        token_file: Where the token of a new cluster is written. None: to a file that goes with the node.
+        tls: The certificate that it shows, and whose it believes.
     """
 
     url: str
@@ -45,8 +51,9 @@ class StandaloneNode(msgspec.Struct, frozen=True):
     resources: frozenset[Resource] = frozenset()
     functions: Sequence[tuple[Callable[..., Any], str]] = ()
     join: str | None = None
-    token: str | None = None
+    token: Secret | None = None
     token_file: Path | None = None
+    tls: Tls | None = None
 
 
 async def run_node(wanted: StandaloneNode, say: Callable[[str], object], leave: asyncio.Event) -> None:
@@ -56,29 +63,39 @@ async def run_node(wanted: StandaloneNode, say: Callable[[str], object], leave: 
         ConnectError: If the cluster cannot be reached, or the node's address is taken.
         ClusterError: If the node cannot be had as it is described.
     """
-    if wanted.join is not None:
-        await _run_joined(wanted, wanted.join, say, leave)
-        return
-    name = wanted.name or _own_name()
-    with TemporaryDirectory(prefix="mpreg-") as folder:
-        token, where = wanted.token, "the token that it was given"
-        if token is None:
-            token, path = secrets.token_urlsafe(32), wanted.token_file or Path(folder) / "token"
-            write_token(path, token)
-            where = str(path)
-        async with _Running(wanted, name, ClusterId(f"{name}-{secrets.token_hex(4)}"), token) as node:
-            say(f"node {name!r} began cluster {node.cluster_id!r} at {node.member.url}, token: {where}. Ctrl-C ends it")
+    name = NodeName(wanted.name or _own_name())
+    if wanted.join is None:
+        await _begin(wanted, name, say, leave)
+    else:
+        await _join(wanted, name, wanted.join, say, leave)
+
+
+async def _begin(wanted: StandaloneNode, name: NodeName, say: Callable[[str], object], leave: asyncio.Event) -> None:
+    token = cluster_token(wanted.token)
+    with ExitStack() as files:
+        path = wanted.token_file
+        if path is None:
+            path = Path(files.enter_context(TemporaryDirectory(prefix="mpreg-"))) / "token"
+        write_token(path, token)
+        cluster_id = ClusterId(f"{name}-{secrets.token_hex(4)}")
+        async with _open(wanted, name, cluster_id, token) as node:
+            url = node.member.url
+            say(f"node {name!r} began cluster {cluster_id!r} at {url}. Its token is in {path}. Ctrl-C ends it")
             await leave.wait()
 
 
-async def _run_joined(wanted: StandaloneNode, seed: str, say: Callable[[str], object], leave: asyncio.Event) -> None:
-    async with AsyncClient(seed, token=wanted.token) as client:
+async def _join(
+    wanted: StandaloneNode, name: NodeName, seed: str, say: Callable[[str], object], leave: asyncio.Event
+) -> None:
+    token = token_for(seed) if wanted.token is None else wanted.token
+    async with AsyncClient(seed, token=token, tls=wanted.tls) as client:
         described = await client.describe()
-    name = wanted.name or _own_name()
+    if token is None:
+        raise ClusterSpecError("a node needs the token of its cluster, in MPREG_TOKEN or a file: --token-file FILE")
     if name in {member.name for member in described.members}:
         raise ClusterSpecError(f"there is a node {name!r} in the cluster already. Give this one another --name")
-    async with _Running(wanted, name, described.cluster_id, wanted.token) as node:
-        await node.join(await transport_for(seed).connect(seed, token=wanted.token))
+    async with _open(wanted, name, described.cluster_id, token) as node:
+        await node.join(await transport_for(seed).connect(seed, token=token, tls=wanted.tls))
         say(
             f"node {name!r} is in cluster {node.cluster_id!r} of {len(node.members)} nodes at {node.member.url}. "
             "Ctrl-C leaves"
@@ -86,29 +103,26 @@ async def _run_joined(wanted: StandaloneNode, seed: str, say: Callable[[str], ob
         await leave.wait()
 
 
-class _Running:
-    """A node while it runs."""
-
-    def __init__(self, wanted: StandaloneNode, name: str, cluster_id: ClusterId, token: str | None) -> None:
-        self._wanted, self._cluster_id, self._token = wanted, cluster_id, token
-        self._spec = NodeSpec(NodeName(name), wanted.resources, wanted.slots)
-
-    async def __aenter__(self) -> Node:
-        dial = dialler(self._token)
-        self._node, self._listener = await open_node(
-            self._spec, self._cluster_id, dial, token=self._token, url=self._wanted.url
-        )
-        for function, resource in self._wanted.functions:
-            if not resource or resource in self._spec.resources:
-                self._node.register(function, resources=[Resource(resource)] if resource else ())
-        return self._node
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._listener.close()
+@asynccontextmanager
+async def _open(wanted: StandaloneNode, name: NodeName, cluster_id: ClusterId, token: Secret) -> AsyncIterator[Node]:
+    """The node, with its functions, while others can reach it."""
+    spec = NodeSpec(name, wanted.resources, wanted.slots)
+    dial = dialler(token, wanted.tls)
+    node, listener = await open_node(spec, cluster_id, dial, token=token, tls=wanted.tls, url=wanted.url)
+    known = TokenFile(cluster_id, token)
+    try:
+        for function, resource in wanted.functions:
+            if not resource or resource in wanted.resources:
+                node.register(function, resources=[Resource(resource)] if resource else ())
+        known.write([listener.url])
+        yield node
+    finally:
+        known.remove()
+        await listener.close()
         # Others may hang: they find out by themselves that we have left.
-        await asyncio.wait((asyncio.ensure_future(self._node.stop()),), timeout=_LEAVE_S)
+        await asyncio.wait((asyncio.ensure_future(node.stop()),), timeout=_LEAVE_S)
 
 
 def _own_name() -> str:
-    """Unlike that of any other node, also on other machines, and told apart by a person."""
+    """Unlike that of any other node, also on other machines, and such that a person can tell them apart."""
     return f"{socket.gethostname().partition('.')[0]}-{os.getpid()}"

@@ -7,11 +7,12 @@ import stat
 from pathlib import Path
 
 from mpreg_lab.errors import ClusterSpecError
+from mpreg_lab.types import Secret
 
 __all__ = ["read_token", "write_token"]
 
 
-def read_token(path: Path) -> str:
+def read_token(path: Path) -> Secret:
     """The token in a file.
 
     Raises:
@@ -27,10 +28,10 @@ def read_token(path: Path) -> str:
         raise ClusterSpecError(f"others can read the token in {path}. Keep it to yourself: chmod 600 {path}")
     if not token:
         raise ClusterSpecError(f"there is no token in {path}: it is empty")
-    return token
+    return Secret(token)
 
 
-def write_token(path: Path, token: str) -> None:
+def write_token(path: Path, token: Secret) -> None:
     """Write a new file that only its owner can read.
 
     Raises:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from typing import NamedTuple
 
 import msgspec
 
@@ -17,31 +16,31 @@ from ._timers import Alarm, Timers
 __all__ = ["Back", "Beliefs", "Changed", "Event", "Joined", "Lost", "Suspected"]
 
 
-class Joined(NamedTuple):
+class Joined(msgspec.Struct, frozen=True):
     """A node that was not known."""
 
     member: Member
 
 
-class Changed(NamedTuple):
+class Changed(msgspec.Struct, frozen=True):
     """A member describes itself anew."""
 
     member: Member
 
 
-class Suspected(NamedTuple):
+class Suspected(msgspec.Struct, frozen=True):
     """A member may be gone: better choose another."""
 
     name: NodeName
 
 
-class Lost(NamedTuple):
+class Lost(msgspec.Struct, frozen=True):
     """A member is gone: it died, cannot be reached, began a new life, or left."""
 
     name: NodeName
 
 
-class Back(NamedTuple):
+class Back(msgspec.Struct, frozen=True):
     """A node that was suspected or lost is there."""
 
     member: Member
@@ -54,7 +53,7 @@ class Beliefs:
     """The table, what there is to tell of it, and the suspicions that may become losses.
 
     Attributes:
-        health: Local health (Lifeguard, section IV-A): 0 is well; with each more the node waits longer before it blames.
+        health: Local health (Lifeguard, section IV-A): 0 is well; the higher, the longer it waits before it blames.
         replaced: Whether another node has taken the name; then this one is silent, for two must not fight for it.
     """
 
@@ -82,10 +81,10 @@ class Beliefs:
     # --- what is told ---
 
     def rumours_for(self, to: NodeName, now_s: float) -> tuple[Rumour, ...]:
-        """What rides on a message. Who is thought to be gone hears that, and nothing else: it may contradict."""
+        """What rides on a message. Who is thought to be gone hears that, so that it can contradict, and who says so."""
         record = self._roster.get(to)
         if record is not None and record.state is not NodeState.ALIVE:
-            return (self.rumour(record, now_s),)
+            return self.rumour(record, now_s), self.rumour(self.mine, now_s)
         if not self._news:
             return ()
         names = self._news.take(self._timing.rumours_a_message, self._timing.transmissions(self._roster.live))
@@ -140,9 +139,10 @@ class Beliefs:
         generation = record.member.generation
         if rumour.generation > generation and rumour.state > NodeState.SUSPECTED:
             self.bury(record, rumour.state, now_s)
-            member = msgspec.structs.replace(record.member, generation=rumour.generation)
+            # Nobody has described that life to us: if it contradicts, the description is asked for first.
+            member = msgspec.structs.replace(record.member, generation=rumour.generation, version=-1)
             self._put(Record(member, rumour.incarnation, rumour.state))
-        if rumour.generation != generation:
+        if rumour.generation != generation or (not record.live and rumour.version > record.member.version):
             return
         if (rumour.incarnation, rumour.state) > (record.incarnation, record.state):
             told = Record(record.member, rumour.incarnation, rumour.state)

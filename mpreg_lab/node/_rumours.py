@@ -34,9 +34,11 @@ class Timing(msgspec.Struct, frozen=True):
     rumours_a_message: int = 8
     pause_s: float = 0.1
     """A tick that comes so much too late means that this very process was stopped or starved."""
+    stop_s: float = 1.0
+    """After being stopped for longer it also waits a period, to hear what others said meanwhile."""
     retry_s: float = 1.0
     """Until a lost node is first tried again; each time twice as long, up to `retry_at_most_s`."""
-    retry_at_most_s: float = 30.0
+    retry_at_most_s: float = 5.0
     forget_s: float = 600.0
     """So long a node that is gone is remembered: old rumours cannot revive it."""
     differ_s: float = 5.0

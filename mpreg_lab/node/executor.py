@@ -7,6 +7,7 @@ together: at the end of a lane, and every 20 ms while something runs, so that a 
 from __future__ import annotations
 
 import asyncio
+import reprlib
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -338,13 +339,14 @@ def _without_our_frames(error: BaseException) -> None:
     frames = error.__traceback__
     while frames is not None and frames.tb_frame.f_code.co_filename == __file__:
         frames = frames.tb_next
-    error.__traceback__ = frames
+    # Not by the error's own __setattr__: that of a frozen dataclass refuses.
+    BaseException.__setattr__(error, "__traceback__", frames)
 
 
 def _stand_in(error: BaseException) -> RemoteError:
     """What is raised for a SystemExit or a KeyboardInterrupt of a function, which must not end the caller."""
     name = type(error).__name__
-    stand_in = RemoteError(f"the function raised {name}{error.args!r}", type_name=name)
+    stand_in = RemoteError(f"the function raised {name}{reprlib.repr(error.args)}", type_name=name)
     return stand_in.with_traceback(error.__traceback__)
 
 

@@ -46,6 +46,9 @@ def _drop_our_frames(told: traceback.TracebackException, seen: set[int]) -> None
     for other in (told.__cause__, told.__context__, *(told.exceptions or ())):
         if other is not None:
             _drop_our_frames(other, seen)
+    if not frames and told.__cause__ is not None and not told.__cause__.stack:
+        # Both are ours, and the message says it all.
+        told.__cause__, told.__suppress_context__ = None, True
 
 
 def _cut(text: str, limit: int) -> str:

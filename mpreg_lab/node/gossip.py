@@ -8,10 +8,10 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from typing import get_args
 
-from mpreg_lab.errors import ConnectError, MpregError
-from mpreg_lab.protocol.messages import Ack, Beat, Gossip, Message, Ping, PingRequest, Pull
-from mpreg_lab.transport.base import Connection
+from mpreg_lab.errors import ConnectError, ProtocolError
+from mpreg_lab.protocol.messages import Beat, Member, Message
 from mpreg_lab.transport.peer import Peer
 from mpreg_lab.types import ClusterId, NodeName
 
@@ -20,11 +20,11 @@ from .membership import Event, Heartbeat, Lost, Membership, Send, Suspected
 
 __all__ = ["HEARTBEATS", "Heart"]
 
-HEARTBEATS = (Ping, Ack, PingRequest, Gossip, Pull)
+HEARTBEATS: tuple[type, ...] = get_args(Heartbeat)
 
-_QUEUED = 64
-_OPEN = 32
-"""So many connections are kept that this node has opened; the one that was idle longest goes first."""
+_MOST_WAITING = 64
+_MOST_OPEN = 32
+"""So many connections that this node has opened are kept; of more, the one not used for longest is closed."""
 
 
 class Heart:
@@ -32,14 +32,13 @@ class Heart:
 
     Args:
         dial: Opens a connection to another member.
-        heard: Called with each event, soon after it happened.
+        heard: Called with each event, once its heartbeats are on their way.
     """
 
     def __init__(
         self, membership: Membership, cluster_id: ClusterId, dial: Dial, heard: Callable[[Event], None]
     ) -> None:
         self._membership = membership
-        self._name = membership.itself.name
         self._cluster_id = cluster_id
         self._dial = dial
         self._heard = heard
@@ -47,91 +46,143 @@ class Heart:
         self._alarm: asyncio.TimerHandle | None = None
         self._started = False
         self._stopped = False
-        self._taken: dict[Peer, NodeName] = {}
-        self._channels: dict[NodeName, _Channel] = {}
+        self._nodes: dict[Peer, NodeName] = {}
+        self._opened: dict[Peer, NodeName] = {}
+        self._ways: dict[NodeName, Peer] = {}
+        self._dialling: dict[NodeName, asyncio.Task[None]] = {}
+        self._waiting: dict[NodeName, deque[Message]] = {}
 
     def wake(self) -> None:
-        """The membership has changed: report events, and beat from the time on when there is somebody to beat for."""
-        if self._stopped:
-            return
+        """The membership has changed: report it, and beat from the time on when there is somebody to beat for."""
         if not self._started and self._membership.size > 1:
             self._started = True
             self._membership.start(self._loop.time())
         self._carry_out([])
 
     def ask(self, name: NodeName) -> None:
-        """See at once whether a node is there."""
+        """See at once whether a node is there, be it a member or lost."""
         self._carry_out(self._membership.ask(name, self._loop.time()))
 
     def broken(self, name: NodeName) -> None:
-        """A connection to that node, of whatever kind, has ended."""
-        self._carry_out(self._membership.broken(name, self._loop.time()))
+        """A connection to that node, of whatever kind, was lost."""
+        if not self._stopped:
+            self._carry_out(self._membership.broken(name, self._loop.time()))
 
-    def said_goodbye(self, name: NodeName) -> None:
-        """That node leaves."""
+    def left(self, name: NodeName) -> None:
+        """That node has said goodbye."""
         self._membership.left(name, self._loop.time())
         self._carry_out([])
 
-    # --- connections that others open ---
-
-    def take(self, peer: Peer, beat: Beat) -> None:
-        """Another node has opened a connection for heartbeats."""
-        if beat.cluster_id != self._cluster_id or self._stopped:
-            peer.abort()
-            return
-        self._taken[peer] = beat.node
-        channel = self._channels.get(beat.node)
-        if channel is None or not channel.open:
-            self._channels[beat.node] = _Channel(self, beat.node, peer)
-
-    def on_message(self, peer: Peer, message: Heartbeat) -> None:
-        """A heartbeat has come. Only on connections that were opened for them."""
-        if peer in self._taken:
-            self._carry_out(self._membership.handle(message, self._loop.time()))
-
-    def on_close(self, peer: Peer) -> None:
-        """A connection has ended: those of heartbeats tell that something may be wrong with the node."""
-        name = self._taken.pop(peer, None)
-        if name is None:
-            return
-        channel = self._channels.get(name)
-        if channel is not None and channel.peer is peer:
-            del self._channels[name]
-        if not self._stopped:
-            self.broken(name)
-
-    # --- the end ---
-
     async def stop(self) -> None:
-        """Say goodbye, and close the connections that this node has opened."""
-        if self._stopped:
-            return
-        for send in self._membership.leave(self._loop.time()):
-            channel = self._channels.get(send.to)
-            if channel is not None and channel.peer is not None:
-                channel.peer.post(send.message)
-        channels = self._end()
-        await asyncio.gather(*(channel.close() for channel in channels), return_exceptions=True)
+        """Say goodbye to all that a connection leads to, and close those connections. May be called twice."""
+        goodbyes = self._membership.leave(self._loop.time())
+        for peer in self._nodes:
+            if goodbyes:
+                peer.post(goodbyes[0].message)
+        peers = list(self._nodes)
+        self._end()
+        await asyncio.gather(*(peer.close() for peer in peers))
 
     def kill(self) -> None:
         """Cut all connections and say nothing."""
-        if not self._stopped:
-            for channel in self._end():
-                channel.abort()
+        peers = list(self._nodes)
+        self._end()
+        for peer in peers:
+            peer.abort()
 
-    def _end(self) -> list[_Channel]:
+    def _end(self) -> None:
         self._stopped = True
-        if self._alarm is not None:
-            self._alarm.cancel()
-        channels = list(self._channels.values())
-        self._channels.clear()
-        return channels
+        self._set_alarm()
+        for dialling in self._dialling.values():
+            dialling.cancel()
+        self._nodes.clear()
 
-    # --- carrying out ---
+    # --- connections ---
 
-    def _on_alarm(self) -> None:
-        self._alarm = None
-        self._carry_out(self._membership.tick(self._loop.time()))
+    def take(self, peer: Peer, beat: Beat) -> None:
+        """Another node has opened a connection for heartbeats.
+
+        Raises:
+            ProtocolError: If it is of another cluster.
+        """
+        if beat.cluster_id != self._cluster_id:
+            raise ProtocolError(
+                f"heartbeats of cluster {beat.cluster_id!r} are for others, this is {self._cluster_id!r}"
+            )
+        if not self._stopped:
+            self._nodes[peer] = beat.node
+            self._ways.setdefault(beat.node, peer)
+
+    def take_message(self, peer: Peer, message: Message) -> None:
+        """Something has come on a connection for heartbeats.
+
+        Raises:
+            ProtocolError: If it is no heartbeat, or the connection is none for them.
+        """
+        if self._stopped:
+            return
+        if not isinstance(message, HEARTBEATS) or peer not in self._nodes:
+            raise ProtocolError(f"{type(message).__name__} does not belong on this connection")
+        self._carry_out(self._membership.handle(message, self._loop.time()))  # type: ignore[arg-type]  # it is in HEARTBEATS
+
+    def drop(self, peer: Peer) -> None:
+        """A connection has ended. If it was not closed but lost, something may be wrong with the node behind it."""
+        name = self._nodes.pop(peer, None)
+        self._opened.pop(peer, None)
+        if name is None:
+            return
+        if self._ways.get(name) is peer:
+            del self._ways[name]
+        if peer.lost:
+            self.broken(name)
+
+    def _cut(self, name: NodeName) -> None:
+        """Not closed politely: that would wait for the very node that does not answer."""
+        self._ways.pop(name, None)
+        for peer in [peer for peer, node in self._nodes.items() if node == name]:
+            del self._nodes[peer]
+            peer.abort()
+
+    async def _open(self, name: NodeName) -> None:
+        member = self._membership.address(name)
+        waiting = self._waiting[name]
+        try:
+            if member is None:
+                return
+            peer = Peer(await self._dial(member), self.take_message, on_close=self.drop)
+        except ConnectError as error:
+            if _nobody_there(error) and member is not None:
+                # Later, when nothing of this try is left: the next heartbeat must try again.
+                self._loop.call_soon(self._refused, member)
+            return
+        finally:
+            del self._dialling[name], self._waiting[name]
+        if self._stopped:
+            peer.abort()
+            return
+        self._nodes[peer] = self._opened[peer] = name
+        self._ways[name] = peer
+        peer.post(Beat(self._cluster_id, self._membership.itself.name))
+        for message in waiting:
+            peer.post(message)
+        self._close_unused()
+
+    def _refused(self, member: Member) -> None:
+        now = self._membership.address(member.name)
+        # The node may have been started again, behind another door.
+        if not self._stopped and now is not None and now.url == member.url:
+            self._carry_out(self._membership.refused(member.name, self._loop.time()))
+
+    def _close_unused(self) -> None:
+        if len(self._opened) <= _MOST_OPEN:
+            return
+        for name, peer in self._ways.items():
+            if peer in self._opened:
+                del self._ways[name], self._opened[peer], self._nodes[peer]
+                self._loop.create_task(peer.close())
+                return
+
+    # --- heartbeats ---
 
     def _carry_out(self, sends: list[Send]) -> None:
         if self._stopped:
@@ -139,81 +190,37 @@ class Heart:
         events = self._membership.take_events()
         for event in events:
             if isinstance(event, (Suspected, Lost)):
-                # Not closed politely: that would wait for the very node that does not answer.
                 self._cut(event.name)
-        for send in sends:
-            self._send(send)
+        for name, message in sends:
+            self._send(name, message)
         self._set_alarm()
         for event in events:
             self._heard(event)
 
+    def _send(self, name: NodeName, message: Message) -> None:
+        way = self._ways.pop(name, None)
+        if way is not None and not way.closed:
+            self._ways[name] = way  # Last, as the one that was used last.
+            way.post(message)
+            return
+        if name not in self._dialling:
+            self._waiting[name] = deque(maxlen=_MOST_WAITING)
+            self._dialling[name] = self._loop.create_task(self._open(name), name=f"mpreg heart dials {name}")
+        self._waiting[name].append(message)
+
     def _set_alarm(self) -> None:
-        due_s = self._membership.due_s
+        due_s = None if self._stopped else self._membership.due_s
         if self._alarm is not None:
             if self._alarm.when() == due_s:
                 return
             self._alarm.cancel()
-        self._alarm = None if due_s is None else self._loop.call_at(due_s, self._on_alarm)
+        self._alarm = None if due_s is None else self._loop.call_at(due_s, self._tick)
 
-    def _send(self, send: Send) -> None:
-        channel = self._channels.get(send.to)
-        if channel is None or not channel.open:
-            channel = self._channels[send.to] = _Channel(self, send.to)
-            self._close_idle()
-        else:
-            # The one that was used last stands last.
-            self._channels[send.to] = self._channels.pop(send.to)
-        channel.post(send.message)
-
-    def _cut(self, name: NodeName) -> None:
-        channel = self._channels.pop(name, None)
-        if channel is not None:
-            channel.abort()
-        for peer in [peer for peer, node in self._taken.items() if node == name]:
-            del self._taken[peer]
-            peer.abort()
-
-    def _close_idle(self) -> None:
-        if len(self._channels) > _OPEN:
-            for name, channel in list(self._channels.items()):
-                if channel.ours and channel.peer is not None:
-                    del self._channels[name]
-                    self._loop.create_task(channel.close())
-                    return
+    def _tick(self) -> None:
+        self._alarm = None
+        self._carry_out(self._membership.tick(self._loop.time()))
 
 
-class _Channel:
-    """The way to one other node: a connection that it or we have opened; heartbeats wait until it is there."""
-
-    def __init__(self, heart: Heart, name: NodeName, peer: Peer | None = None) -> None:
-        self.peer = peer
-        self.ours = peer is None
-        self._heart = heart
-        self._name = name
-        self._queue: deque[Message] = deque(maxlen=_QUEUED)
-        self._opening = heart._loop.create_task(self._open()) if peer is None else None
-
-    @property
-    def open(self) -> bool:
-        """Whether something may get through."""
-        return self._opening is not None if self.peer is None else not self.peer.closed
-
-    def post(self, message: Message) -> None:
-        if self.peer is not None:
-            self.peer.post(message)
-        else:
-            self._queue.append(message)
-
-    async def close(self) -> None:
-        if self._opening is not None:
-            self._opening.cancel()
-        if self.peer is not None:
-            self._heart._taken.pop(self.peer, None)
-            await self.peer.close()
-
-    def abort(self) -> None:
-        if self._opening is not None:
-            self._opening.cancel()
-        if self.peer is not None:
-            self._heart._taken.pop(self.peer, None)
-            self.peer.abort()
+def _nobody_there(error: ConnectError) -> bool:
+    """Whether a shut door was found at once; not if there was no answer, or this process itself had no socket left."""
+    return error.__cause__ is None or isinstance(error.__cause__, ConnectionRefusedError)

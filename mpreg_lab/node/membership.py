@@ -135,12 +135,6 @@ class Membership:
         """
         return self._beliefs.update(member)
 
-    def remove(self, name: NodeName) -> bool:
-        """Temporary."""
-        known = self.get(name) is not None and name != self._name
-        self.left(name, 0.0)
-        return known
-
     def take_events(self) -> list[Event]:
         """What happened since the last time."""
         events, self._beliefs.events = self._beliefs.events, []
@@ -224,9 +218,12 @@ class Membership:
     def _forgive(self, now_s: float) -> None:
         """If this process itself was stopped or starved, nobody else is to blame: everything is due so much later."""
         due_s = self._timers.due_s
-        if due_s is not None and now_s - due_s > self._timing.pause_s:
-            self._timers.put_off(now_s - due_s)
-            self._beliefs.put_off(now_s - due_s)
+        late_s = 0.0 if due_s is None else now_s - due_s
+        if late_s > self._timing.pause_s:
+            if late_s > self._timing.stop_s:
+                late_s += self._timing.period_s
+            self._timers.put_off(late_s)
+            self._beliefs.put_off(late_s)
             self._beliefs.fitter(-1)
 
     # --- probes ---
@@ -279,7 +276,7 @@ class Membership:
             self._ping(probe.target, now_s, out)
 
     def _retry(self, name: NodeName, now_s: float, out: list[Send]) -> None:
-        """Ask a lost node: it hears what is thought of it, and contradicts. So two halves of a cluster find together."""
+        """Ask a lost node: it hears that, and contradicts. So two halves of a cluster find each other again."""
         if self._beliefs.retry(name, now_s):
             self._ping(name, now_s, out)
 

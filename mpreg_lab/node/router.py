@@ -24,6 +24,7 @@ class Router:
         self._resources: dict[NodeName, frozenset[str]] = {}
         self._load: dict[NodeName, int] = {}
         self._given: dict[NodeName, int] = {}
+        self._doubtful: set[NodeName] = set()
         self._capable: dict[tuple[str, frozenset[str], str | None], tuple[NodeName, ...]] = {}
         self._fits: dict[tuple[str, int, tuple[str, ...]], str | None] = {}
 
@@ -41,7 +42,16 @@ class Router:
         """A node is gone: it is not chosen any more."""
         for table in (self._members, self._functions, self._resources, self._load, self._given):
             table.pop(name, None)
+        self._doubtful.discard(name)
         self._forget_answers()
+
+    def doubt(self, name: NodeName) -> None:
+        """A node may be gone: others are chosen, if there are any."""
+        self._doubtful.add(name)
+
+    def trust(self, name: NodeName) -> None:
+        """It is there after all."""
+        self._doubtful.discard(name)
 
     def choose(self, step: Step, near: Collection[NodeName] = (), avoid: Collection[NodeName] = ()) -> NodeName:
         """The node for a step.
@@ -57,6 +67,8 @@ class Router:
             raise self.explain(step)
         if len(capable) == 1:
             return capable[0]
+        if self._doubtful:
+            avoid = {*avoid, *self._doubtful}
         if avoid:
             capable = tuple(name for name in capable if name not in avoid) or capable
         return min(capable, key=lambda name: self._cost(name, near))

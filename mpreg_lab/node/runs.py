@@ -101,8 +101,9 @@ class EntryRun:
 
     def heard(self, node: NodeName, outcomes: Sequence[Outcome]) -> None:
         """A node says what became of calls."""
-        now_s = self._driver.now_s
-        self._driver.feed([self._happening(node, outcome, now_s) for outcome in outcomes])
+        now_s, count = self._driver.now_s, len(self._plan.needs)
+        known = (outcome for outcome in outcomes if 0 <= outcome.key < count)
+        self._driver.feed([self._happening(node, outcome, now_s) for outcome in known])
 
     async def result(self, step: StepName) -> Payload:
         """The result of a step.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import secrets
+import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
@@ -12,14 +14,17 @@ import msgspec
 
 from mpreg_lab.errors import (
     ClusterError,
+    ConnectError,
     ConnectionLostError,
     MpregError,
     ProtocolError,
+    RemoteError,
     RunCancelledError,
     StepNotFinishedError,
 )
 from mpreg_lab.protocol.messages import (
     Announce,
+    Beat,
     CallFailed,
     Calls,
     CallsDone,
@@ -34,6 +39,7 @@ from mpreg_lab.protocol.messages import (
     FunctionInfo,
     Goodbye,
     Hello,
+    Meet,
     Member,
     Message,
     Outcome,
@@ -44,7 +50,7 @@ from mpreg_lab.protocol.messages import (
     Unregister,
     Welcome,
 )
-from mpreg_lab.protocol.payload import Payload
+from mpreg_lab.protocol.payload import Payload, message_of
 from mpreg_lab.transport.base import Connection
 from mpreg_lab.transport.peer import Peer
 from mpreg_lab.types import ClusterId, FunctionName, NodeName, Resource, RunId, StepName
@@ -53,9 +59,11 @@ from mpreg_lab.workflow.plan import make_plan
 from .arrivals import load_function
 from .executor import Executor, Job
 from .failures import failure
+from .foreign import Foreigners
 from .functions import Function, FunctionTable
+from .gossip import HEARTBEATS, Heart
 from .links import Dial, Link, say_hello
-from .membership import Membership
+from .membership import Back, Event, Lost, Membership, Suspected
 from .router import Router
 from .runs import EntryRun
 
@@ -63,6 +71,11 @@ __all__ = ["Node"]
 
 KEPT_RUNS = 64
 """Ended runs of one node whose results are kept, unless their clients forget them earlier; the oldest goes first."""
+
+
+_FIRST_PAUSE_S = 0.05
+_LONGEST_PAUSE_S = 2.0
+"""Between two tries to reach the seed of a cluster; each pause is twice as long as the one before."""
 
 
 class Node:
@@ -86,11 +99,14 @@ class Node:
         self.cluster_id = cluster_id
         self._dial = dial
         self._functions = FunctionTable()
-        itself = Member(name, "", tuple(sorted(resources)), self._functions.infos(), slots, 1)
-        self._membership = Membership(itself)
+        generation = time.time_ns() // 1000
+        itself = Member(name, "", tuple(sorted(resources)), self._functions.infos(), slots, 1, generation)
+        self._membership = Membership(itself, rng=random.Random())
+        self._heart = Heart(self._membership, cluster_id, dial, self._on_event)
         self._router = Router()
         self._router.update(itself)
         self._executor = Executor(self._functions, slots, self._report)
+        self._foreign = Foreigners(self)
         self._links: dict[NodeName, Link] = {}
         self._peers: set[Peer] = set()
         self._runs: OrderedDict[RunId, EntryRun] = OrderedDict()
@@ -109,17 +125,24 @@ class Node:
 
     @property
     def members(self) -> tuple[Member, ...]:
-        """The cluster as this node sees it."""
+        """The cluster as this node sees it; nodes of another kind come last."""
+        return self.own_members + self._foreign.members
+
+    @property
+    def own_members(self) -> tuple[Member, ...]:
+        """The nodes of our kind."""
         return self._membership.members
 
     def accept(self, connection: Connection) -> None:
         """Serve whoever is at the other end, client or node."""
-        self._peers.add(Peer(connection, self._on_message, on_close=self._on_close))
+        peer = Peer(connection, self._on_message, on_close=self._on_close, on_foreign=self._foreign.take)
+        self._peers.add(peer)
 
     def learn(self, members: Sequence[Member]) -> None:
         """Take these for members, in this order."""
         for member in members:
-            self._take_in(member)
+            self._membership.update(member)
+        self._heart.wake()
         self._membership.order(tuple(member.name for member in members))
         for member in self._membership.members:
             self._router.remove(member.name)
@@ -155,37 +178,62 @@ class Node:
             if isinstance(reply, BaseException) and not isinstance(reply, ConnectionError):
                 raise reply
 
-    async def join(self, connection: Connection) -> None:
+    async def join(self, seed: Connection | str, *, timeout_s: float | None = None) -> None:
         """Enter the cluster of the node at the other end: learn its members and be known to all of them.
+
+        Args:
+            seed: A connection, or the address of any member; it may come up later than this node.
+            timeout_s: How long to try an address. None: for ever.
 
         Raises:
             ClusterError: If it is a cluster of another name.
+            ConnectError: If nobody has answered in time.
         """
+        connection = await self._dial_patiently(seed, timeout_s) if isinstance(seed, str) else seed
         peer = Peer(connection, self._on_message, on_close=self._on_close)
         self._peers.add(peer)
         for member in await say_hello(peer, self._hello()):
             self._take_in(member)
         await self.announce()
 
+    async def _dial_patiently(self, url: str, timeout_s: float | None) -> Connection:
+        began_s = time.monotonic()
+        pause_s = _FIRST_PAUSE_S
+        while True:
+            try:
+                return await self._dial(Member(NodeName(""), url))
+            except ConnectError:
+                if timeout_s is not None and time.monotonic() + pause_s - began_s > timeout_s:
+                    raise
+            await asyncio.sleep(pause_s)
+            pause_s = min(_LONGEST_PAUSE_S, 2 * pause_s)
+
     async def stop(self) -> None:
         """Say goodbye, end all runs, and close everything. May be called twice."""
         if self._stopped:
             return
         self._stopped = True
-        for run in self._runs.values():
+        for run in list(self._runs.values()):
             run.cancel(RunCancelledError(f"node {self.name!r}, which coordinated the run, was stopped"))
         for link in self._links.values():
             if link.peer is not None:
                 link.post(Goodbye(self.name))
+        await self._foreign.stop()
         self._executor.stop()
         for task in self._tasks:
             task.cancel()
-        closing = [*(link.close() for link in self._links.values()), *(peer.close() for peer in self._peers)]
+        closing = [
+            self._heart.stop(),
+            *(link.close() for link in self._links.values()),
+            *(peer.close() for peer in self._peers),
+        ]
         await asyncio.gather(*closing, *self._tasks, return_exceptions=True)
 
     def kill(self) -> None:
         """End as a crash would: connections are cut, nobody is told anything. Cannot be undone."""
         self._stopped = True
+        self._heart.kill()
+        self._foreign.kill()
         self._runs.clear()
         self._runs_of.clear()
         self._executor.stop()
@@ -204,7 +252,9 @@ class Node:
 
     def give(self, node: NodeName, message: Calls | CancelCalls) -> None:
         """Have a node, perhaps this one, do something or leave it."""
-        if node != self.name:
+        if node in self._foreign:
+            self._give_foreign(node, message)
+        elif node != self.name:
             self._link(node).post(message)
         elif isinstance(message, Calls):
             run = self._runs[message.run]
@@ -212,11 +262,24 @@ class Node:
         else:
             self._executor.cancel(message.run, frozenset(message.keys))
 
+    def _give_foreign(self, node: NodeName, message: Calls | CancelCalls) -> None:
+        if isinstance(message, CancelCalls):
+            self._foreign.cancel(message)
+            return
+        run = self._runs[message.run]
+        values = self._values.setdefault(message.run, {})
+        self._foreign.give(node, message, values, lambda outcomes: run.heard(node, outcomes))
+
     async def fetch(self, node: NodeName, run: RunId, step: StepName) -> Payload:
         """Get a result from the node that holds it."""
         if node == self.name:
             return self._held(run, step)
-        reply = await self._link(node).request(Fetch(_unique(), run, step))
+        try:
+            reply = await self._link(node).request(Fetch(_unique(), run, step))
+        except MpregError:
+            raise
+        except Exception as exc:
+            raise RemoteError(f"node {node!r}: {message_of(exc)}", type_name=type(exc).__name__) from exc
         if not isinstance(reply, Fetched):
             raise ProtocolError(
                 f"node {node!r} answered a request for the result of {step!r} with {type(reply).__name__}"
@@ -234,20 +297,32 @@ class Node:
     def _on_message(self, peer: Peer, message: Message) -> None:
         handler = _HANDLERS.get(type(message))
         if handler is None:
-            error = ProtocolError(f"a node takes no {type(message).__name__} that it did not ask for")
-            peer.post(Refused(getattr(message, "u", ""), Payload.of_error(error)))
-            return
+            raise ProtocolError(f"a node takes no {type(message).__name__} that it did not ask for")
+        if type(message) not in _FOR_GUESTS and not peer.connection.trusted:
+            raise ProtocolError(f"{type(message).__name__} is only taken from who has shown the token of the cluster")
         handler(self, peer, message)
 
     def _on_submit(self, peer: Peer, submit: Submit) -> None:
+        self.run_for(peer, submit, lambda message: self._answer(peer, message))
+
+    def run_for(self, peer: Peer, submit: Submit, send: Callable[[Message], None]) -> None:
+        """Run a workflow on behalf of the other end of a connection, and give `send` what there is to say."""
+
+        def send_and_forget(message: Message) -> None:
+            send(message)
+            if isinstance(message, RunDone):
+                self._runs_of.get(peer, set()).discard(message.u)
+                self._forget(message.u)
+
         try:
-            run = self._admit(peer, submit)
+            # Who is of another kind cannot ask for results afterwards.
+            run = self._admit(peer, submit, send_and_forget if peer.foreign else send)
         except MpregError as error:
-            peer.post(RunDone(submit.u, refused=Payload.of_error(error)))
+            send(RunDone(submit.u, refused=Payload.of_error(error)))
             return
         run.start()
 
-    def _admit(self, peer: Peer, submit: Submit) -> EntryRun:
+    def _admit(self, peer: Peer, submit: Submit, send: Callable[[Message], None]) -> EntryRun:
         if self._stopped:
             raise ClusterError(f"node {self.name!r} is stopping")
         if submit.u in self._runs:
@@ -255,10 +330,12 @@ class Node:
         plan = make_plan(submit.workflow, submit.needs)
         if len(submit.arguments) != len(plan.needs):
             raise ProtocolError("the arguments of the workflow do not fit its steps")
+        if submit.shapes and len(submit.shapes) != len(plan.needs):
+            raise ProtocolError("the shapes of the workflow do not fit its steps")
         shapes = submit.shapes or [(None, ())] * len(plan.needs)
         for step, (positional, keywords) in zip(submit.workflow.steps, shapes, strict=True):
             self._router.check(step, positional, keywords)
-        run = EntryRun(submit, plan, self._router, self, lambda message: self._answer(peer, message))
+        run = EntryRun(submit, plan, self._router, self, send)
         self._runs[run.id] = run
         self._runs_of.setdefault(peer, set()).add(run.id)
         self._drop_old_runs()
@@ -289,10 +366,24 @@ class Node:
             peer.post(Refused(message.u, Payload.of_error(error)))
 
     def _on_forget(self, _: Peer, message: Forget) -> None:
+        run = self._runs.get(message.run)
+        if run is not None and not run.over:
+            run.cancel(RunCancelledError("the run was forgotten before it had ended"))
         self._forget(message.run)
 
     def _on_describe(self, peer: Peer, message: Describe) -> None:
         peer.post(Described(message.u, self.cluster_id, self.name, self.members))
+
+    def _on_meet(self, peer: Peer, message: Meet) -> None:
+        self.spawn(self._reply_meet(peer, message))
+
+    async def _reply_meet(self, peer: Peer, message: Meet) -> None:
+        try:
+            await self._foreign.meet(message.url)
+        except MpregError as error:
+            peer.post(Refused(message.u, Payload.of_error(error)))
+        else:
+            peer.post(Done(message.u))
 
     def _on_register(self, peer: Peer, message: Register) -> None:
         self.spawn(self._reply_register(peer, message))
@@ -320,23 +411,35 @@ class Node:
             error = ClusterError(f"this is cluster {self.cluster_id!r}, not {hello.cluster_id!r}")
             peer.post(Refused(hello.u, Payload.of_error(error)))
             return
+        if hello.member.name == self.name:
+            raise ClusterError(f"this is node {self.name!r} itself. Give the other one another name")
         self._take_in(hello.member)
         if hello.member.name not in self._links:
             self._links[hello.member.name] = Link.accepted(hello.member.name, peer, self._link_lost)
-        peer.post(Welcome(hello.u, self.members))
+        peer.post(Welcome(hello.u, self.own_members))
 
     def _on_announce(self, peer: Peer, message: Announce) -> None:
         self._take_in(message.member)
         peer.post(Done(message.u))
 
     def _on_goodbye(self, _: Peer, message: Goodbye) -> None:
-        self._lose(message.node)
+        self._heart.left(message.node)
+
+    def _on_beat(self, peer: Peer, beat: Beat) -> None:
+        self._heart.take(peer, beat)
+
+    def _on_heartbeat(self, peer: Peer, message: Message) -> None:
+        self._heart.take_message(peer, message)
 
     def _on_calls(self, peer: Peer, calls: Calls) -> None:
         def report(outcomes: list[Outcome]) -> None:
             if not peer.closed:
-                peer.post(CallsDone(calls.run, tuple(outcomes)))
+                _report_to(peer, calls.run, outcomes)
 
+        if calls.run in self._runs:
+            raise ProtocolError(f"run {calls.run!r} is coordinated here: nobody else gives out its steps")
+        if not all(lane.calls for lane in calls.lanes):
+            raise ProtocolError("a lane without a call")
         self._take_calls(calls, self._name_of(peer), report, pack=not peer.connection.carries_objects)
 
     def _on_calls_done(self, peer: Peer, message: CallsDone) -> None:
@@ -349,6 +452,8 @@ class Node:
 
     def _on_close(self, peer: Peer) -> None:
         self._peers.discard(peer)
+        self._heart.drop(peer)
+        self._foreign.closed(peer)
         for run_id in self._runs_of.pop(peer, set()):
             run = self._runs.get(run_id)
             if run is not None:
@@ -427,10 +532,37 @@ class Node:
         changed = msgspec.structs.replace(itself, version=itself.version + 1, **changes)
         self._membership.update(changed)
         self._router.update(changed)
+        self._foreign.changed()
+
+    def foreign_came(self, member: Member) -> None:
+        """A node of another kind can be given steps, or offers something else now."""
+        self._router.update(member)
+        # Nodes of our kind come first: what travels as JSON loses its types.
+        self._router.doubt(member.name)
+
+    def foreign_left(self, name: NodeName) -> None:
+        """A node of another kind cannot be given steps any more."""
+        self._router.remove(name)
+        for run in list(self._runs.values()):
+            run.lost(name)
 
     def _take_in(self, member: Member) -> None:
-        if member.name != self.name and self._membership.update(member):
-            self._router.update(member)
+        self._membership.update(member)
+        self._heart.wake()
+        if self._membership.get(member.name) is None:
+            # It is thought lost, but is perhaps the very one that speaks to us: it shall hear that, and contradict.
+            self._heart.ask(member.name)
+
+    def _on_event(self, event: Event) -> None:
+        if isinstance(event, Lost):
+            self._lose(event.name)
+        elif isinstance(event, Suspected):
+            self._router.doubt(event.name)
+        else:
+            self._router.update(event.member)
+            if isinstance(event, Back):
+                self._router.trust(event.member.name)
+        self._foreign.changed()
 
     def _hello(self) -> Hello:
         return Hello(_unique(), self.cluster_id, self.member)
@@ -456,12 +588,23 @@ class Node:
     def _link_lost(self, link: Link) -> None:
         if self._links.get(link.name) is link:
             del self._links[link.name]
-            self._lose(link.name)
+            # First, so that what is lost with the connection is not given to the same node again.
+            self._heart.broken(link.name)
+            self._lose_calls(link.name)
 
     def _lose(self, name: NodeName) -> None:
-        if self._stopped or not self._membership.remove(name):
+        if self._stopped:
             return
         self._router.remove(name)
+        link = self._links.pop(name, None)
+        if link is not None:
+            link.abort()
+        self._lose_calls(name)
+
+    def _lose_calls(self, name: NodeName) -> None:
+        """What was under way between that node and this one will get no answer."""
+        if self._stopped:
+            return
         for run in list(self._runs.values()):
             run.lost(name)
         for run_id, (origin, _) in list(self._origins.items()):
@@ -484,15 +627,36 @@ _HANDLERS: dict[type, Callable[[Node, Peer, Any], None]] = {
     Fetch: Node._on_fetch,
     Forget: Node._on_forget,
     Describe: Node._on_describe,
+    Meet: Node._on_meet,
     Register: Node._on_register,
     Unregister: Node._on_unregister,
     Hello: Node._on_hello,
     Announce: Node._on_announce,
     Goodbye: Node._on_goodbye,
+    Beat: Node._on_beat,
+    **dict.fromkeys(HEARTBEATS, Node._on_heartbeat),
     Calls: Node._on_calls,
     CallsDone: Node._on_calls_done,
     CancelCalls: Node._on_cancel_calls,
 }
+
+
+_FOR_GUESTS = frozenset((Submit, Cancel, Fetch, Forget, Describe))
+"""What is also taken from who has not shown the token, where such are let in at all."""
+
+
+def _report_to(peer: Peer, run: RunId, outcomes: Sequence[Outcome]) -> None:
+    """Send outcomes; those that cannot travel as the other end wants them become failures."""
+    try:
+        peer.post(CallsDone(run, tuple(outcomes)))
+    except MpregError as error:
+        if len(outcomes) > 1:
+            for outcome in outcomes:
+                _report_to(peer, run, (outcome,))
+            return
+        (bad,) = outcomes
+        told = Payload.of_error(error)
+        peer.post(CallsDone(run, (CallFailed(bad.key, bad.attempt, 0.0, None, 0.0, told, failure(error)),)))
 
 
 def _unique() -> str:

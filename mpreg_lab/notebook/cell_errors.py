@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TypeVar
 
 from mpreg_lab.client.run import Run
-from mpreg_lab.errors import MpregError, NotationError, RunCancelledError, RunFailedError, RunTimeoutError
+from mpreg_lab.errors import (
+    EmptyWorkflowError,
+    MpregError,
+    NotationError,
+    RunCancelledError,
+    RunError,
+    RunFailedError,
+    RunTimeoutError,
+)
 from mpreg_lab.types import StepName
 from mpreg_lab.workflow.notation import format_error
 from mpreg_lab.workflow.record import StepRecord
@@ -15,17 +22,25 @@ from .view.format import plain
 
 __all__ = ["plainly", "told"]
 
-E = TypeVar("E", bound=BaseException)
-
 _RED, _BOLD, _END = "\x1b[31m", "\x1b[1m", "\x1b[0m"
 _SHOWN = 5
 
 
-def plainly(error: E, lines: Sequence[str]) -> E:
-    """The same exception, which a notebook will show as these lines and nothing else."""
+def plainly(error: BaseException, lines: Sequence[str]) -> BaseException:
+    """The same exception, which a notebook will show as these lines and nothing else.
+
+    A group, or what came of one, is replaced: IPython shows groups in its own way, with all frames.
+    """
     shown = [line for text in lines for line in text.split("\n")]
-    error._render_traceback_ = lambda: shown  # type: ignore[attr-defined]  # IPython asks for this attribute
-    return error
+    raised = RunError(str(error), run=getattr(error, "run", None)) if _has_group(error) else error
+    raised._render_traceback_ = lambda: shown  # type: ignore[attr-defined]  # IPython asks for this attribute
+    return raised
+
+
+def _has_group(error: BaseException | None) -> bool:
+    while error is not None and not isinstance(error, BaseExceptionGroup):
+        error = error.__context__
+    return error is not None
 
 
 def told(
@@ -38,6 +53,8 @@ def told(
         run: The run that failed; None if there was none.
     """
     lines = lines or {}
+    if isinstance(error, EmptyWorkflowError):
+        return [_title(error, "the cell has no steps. Write at least one, such as: hello = echo('hi')")]
     if isinstance(error, NotationError):
         return [_title(error, "the workflow cannot be read"), "", *format_error(error).split("\n")]
     if run is not None and run.record.failed:

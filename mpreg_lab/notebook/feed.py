@@ -7,6 +7,7 @@ cluster's: drawing would hold up the run that it shows.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import threading
 from queue import SimpleQueue
 from typing import Protocol
@@ -38,7 +39,9 @@ class Feed:
         self._timer: asyncio.TimerHandle | None = None
         self._snapshots: SimpleQueue[RunRecord | None] = SimpleQueue()  # None: the run is over
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._show, name="mpreg-feed", daemon=True)
+        # In the context of the cell: by it the kernel knows to which cell the updates belong; 7.0 refuses them without.
+        show = contextvars.copy_context().run
+        self._thread = threading.Thread(target=show, args=(self._show,), name="mpreg-feed", daemon=True)
         self._thread.start()
         run.on_change(self._changed)
         if run.done:

@@ -30,6 +30,7 @@ _HELP = """%load_ext mpreg_lab gives you
     -c, --cluster NAME        on this cluster: a variable, or the name of a cluster (default: the newest)
     -o, --out NAME            keep the run in this variable, whatever becomes of it
     --timeout SECONDS         cancel the run when it takes longer
+    --detach                  do not wait: the cell ends at once, the run and its picture go on
     --dry-run                 only check and draw it
     --plain                   text, no widget
   a ; at the end of the cell runs it and shows nothing
@@ -82,7 +83,7 @@ class MpregMagics(Magics):
             written = Written(work.write(options.name))
             self._bind(options.out, written)
             return written
-        return work.run(options.cluster, options.name, options.out, options.timeout)
+        return work.run(options.cluster, options.name, options.out, options.timeout, detach=options.detach)
 
     @line_magic
     def mpreg(self, line: str) -> Any:
@@ -178,6 +179,7 @@ def _workflow_options() -> LineParser:
     parser.add_argument("-c", "--cluster")
     parser.add_argument("-o", "--out", type=_identifier)
     parser.add_argument("--timeout", type=_seconds)
+    parser.add_argument("--detach", action="store_true")
     parser.add_argument("--dry-run", action="store_true")
     parser.add_argument("--plain", action="store_true")
     parser.add_argument("--help", action="store_true")
@@ -185,11 +187,11 @@ def _workflow_options() -> LineParser:
 
 
 def _start_options() -> LineParser:
-    parser = LineParser("%mpreg start")
+    parser = LineParser("%mpreg start", help_by="%mpreg help")
     parser.add_argument("nodes", nargs="*")
     parser.add_argument("--name", default="notebook")
     parser.add_argument("--slots", type=int)
-    parser.add_argument("--transport", choices=("memory", "ws"), default="memory")
+    parser.add_argument("--transport", type=_transport, default="memory")
     return parser
 
 
@@ -218,6 +220,12 @@ def _identifier(text: str) -> str:
     return text
 
 
+def _transport(text: str) -> str:
+    if text not in ("memory", "ws"):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither memory nor ws")
+    return text
+
+
 def _seconds(text: str) -> float:
     try:
         seconds = float(text)
@@ -229,7 +237,7 @@ def _seconds(text: str) -> float:
 
 
 def _workflow_usage() -> str:
-    return "\n".join(line[2:] for line in _HELP.split("\n")[2:9])
+    return "\n".join(line[2:] for line in _HELP.split("\n")[2:10])
 
 
 _documented: Callable[..., Any] = MpregMagics.mpreg_workflow

@@ -12,11 +12,16 @@ __all__ = ["LineParser"]
 
 
 class LineParser(argparse.ArgumentParser):
-    """The options of one magic."""
+    """The options of one magic.
 
-    def __init__(self, magic: str, **options: str) -> None:
-        super().__init__(prog=magic, add_help=False, allow_abbrev=False, **options)  # type: ignore[arg-type]
+    Args:
+        help_by: The line that lists them. None: the magic with --help.
+    """
+
+    def __init__(self, magic: str, *, help_by: str | None = None) -> None:
+        super().__init__(prog=magic, add_help=False, allow_abbrev=False)
         self._magic = magic
+        self._help_by = help_by or f"{magic} --help"
 
     def read(self, line: str) -> argparse.Namespace:
         """The options on a line.
@@ -32,4 +37,4 @@ class LineParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """What argparse calls for a mistake."""
-        raise MagicError(f"{self._magic}: {message}. {self._magic} --help lists the options")
+        raise MagicError(f"{self._magic}: {message}. {self._help_by} lists the options")

@@ -76,10 +76,17 @@ class WorkflowCell:
             MpregError: If it cannot be; shown with its line.
         """
         with self._telling():
-            return self._build(parse(self._text), name)
+            workflow = self._build(parse(self._text), name)
+            validate(workflow)
+            return workflow
 
-    def run(self, cluster: str | None, name: str, out: str | None, timeout_s: float | None) -> Run:
+    def run(
+        self, cluster: str | None, name: str, out: str | None, timeout_s: float | None, *, detach: bool = False
+    ) -> Run:
         """Run it on a cluster, show it, wait, and set `out`.
+
+        Args:
+            detach: Do not wait: the run goes on, and its view with it.
 
         Raises:
             Exception: What went wrong; shown with the line of its step, and none of our frames.
@@ -100,6 +107,8 @@ class WorkflowCell:
         try:
             if not run.join(_AT_ONCE_S) or run.record.status is not RunStatus.FAILED or run.record.failed:
                 feed = self._show(run)
+            if detach and not run.done:
+                return run
             run.join()
         except KeyboardInterrupt as interrupt:
             run.join(_LAST_LOOK_S)
@@ -139,7 +148,7 @@ class WorkflowCell:
         if isinstance(named, (LocalCluster, Client)):
             return named
         if named is not None:
-            raise MagicError(f"{wanted} is a {type(named).__name__}, not a cluster")
+            raise MagicError(f"{wanted} is no cluster, but a value of type {type(named).__name__}")
         return find_cluster(wanted)
 
     def _show(self, run: Run) -> Feed | None:

@@ -8,6 +8,7 @@ In the head a payload is its pickle, or [pickle, buffers...], where a number sta
 from __future__ import annotations
 
 import math
+import re
 import struct
 from typing import Any, Literal
 
@@ -73,13 +74,20 @@ def readable_u(frame: Frame) -> str:
     try:
         if isinstance(frame, str):
             return msgspec.json.decode(frame, type=_OnlyU).u
-        return msgspec.msgpack.decode(_split(frame)[0], type=_OnlyU).u
-    except (msgspec.DecodeError, ValueError, RecursionError):
+        return msgspec.msgpack.decode(_head(frame), type=_OnlyU).u
+    except msgspec.ValidationError:
         return ""
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        found = _U.search(frame) if isinstance(frame, str) else None
+        return found[1] if found else ""
 
 
 class _OnlyU(msgspec.Struct):
     u: str = ""
+
+
+_U = re.compile(r'"u"\s*:\s*"([^"\\\x00-\x1f]{1,200})"')
+"""Where the rest is no JSON at all: whoever wrote it waits for an answer all the same."""
 
 
 # --- binary -------------------------------------------------------------------------------------------------------
@@ -165,6 +173,15 @@ _writers: list[_Writer] = []
 _readers: list[_Reader] = []
 
 
+def _head(frame: bytes) -> memoryview:
+    """The head of a binary frame of which the rest may be wrong."""
+    if len(frame) < _PREFIX.size:
+        raise ValueError("it is too short")
+    _, head_bytes, count, _ = _PREFIX.unpack_from(frame)
+    at = _PREFIX.size + 8 * count
+    return memoryview(frame)[at : at + head_bytes]
+
+
 def _split(frame: bytes) -> tuple[memoryview, list[memoryview]]:
     """The head of a binary frame and its buffers."""
     if len(frame) < _PREFIX.size:
@@ -214,7 +231,8 @@ def _to_plain(value: Any) -> Any:
     if isinstance(value, str):
         return str.__str__(value)
     if kind is Ref:
-        return {"$": "ref", "step": value.step, "path": msgspec.to_builtins(value.path)}
+        plain = {"$": "ref", "step": value.step, "path": msgspec.to_builtins(value.path)}
+        return plain if value.otherwise is None else plain | {"otherwise": value.otherwise}
     if isinstance(value, BaseException):
         return _error_to_plain(value)
     if kind.__module__ == "numpy" and getattr(value, "shape", None) == ():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Annotated
 
 import msgspec
 
@@ -48,6 +49,7 @@ __all__ = [
     "Gossip",
     "Hello",
     "Lane",
+    "Meet",
     "Member",
     "Message",
     "NodeState",
@@ -62,11 +64,15 @@ __all__ = [
     "Rumour",
     "RunDone",
     "RunUpdate",
+    "Seconds",
     "StepError",
     "Submit",
     "Unregister",
     "Welcome",
 ]
+
+Seconds = Annotated[float, msgspec.Meta(ge=0)]
+"""Not NaN either: what is computed with it decides what happens next."""
 
 AnyRunEvent = Opened | Queued | Sent | Started | Finished | Failed | Retrying | Skipped | Cancelled | Ended
 
@@ -112,12 +118,12 @@ class Member(msgspec.Struct, frozen=True):
     """Where others reach it; empty if nobody can."""
     resources: tuple[Resource, ...] = ()
     functions: tuple[FunctionInfo, ...] = ()
-    slots: int = 1
+    slots: Annotated[int, msgspec.Meta(ge=1)] = 1
     """How many sync functions it runs at once."""
     version: int = 0
     """Counts the node's changes: a description with a higher version replaces an older one."""
     generation: int = 0
-    """When this life of the node began, in ms since 1970: a node that was started again is later than before."""
+    """When this life of the node began, in microseconds since 1970: a node that was started again has a later one."""
 
 
 # --- client and node ----------------------------------------------------------------------------------------------
@@ -140,7 +146,7 @@ class Submit(_Message, frozen=True, tag="submit"):
     shapes: tuple[tuple[int, tuple[str, ...]], ...] = ()
     """For each step how many positional arguments it has, and the names of the others: calls are checked before the
     run begins. Empty: they are not."""
-    timeout_s: float | None = None
+    timeout_s: Annotated[float, msgspec.Meta(gt=0)] | None = None
 
 
 class RunUpdate(_Message, frozen=True, tag="update"):
@@ -208,6 +214,13 @@ class Described(_Message, frozen=True, tag="described"):
     cluster_id: ClusterId
     node: NodeName
     members: tuple[Member, ...]
+
+
+class Meet(_Message, frozen=True, tag="meet"):
+    """Be one cluster with the node of another kind at that address. Answered by Done or Refused."""
+
+    u: str
+    url: str
 
 
 class Register(_Message, frozen=True, tag="register"):
@@ -293,7 +306,7 @@ class Rumour(msgspec.Struct, frozen=True, array_like=True, gc=False):
     version: int
     """Of the description that the sender has and can be asked for."""
     state: NodeState = NodeState.ALIVE
-    age_s: float = 0.0
+    age_s: Seconds = 0.0
     """For a suspicion: how long ago it arose."""
     suspected_by: tuple[NodeName, ...] = ()
 
@@ -387,7 +400,7 @@ class CallStarted(msgspec.Struct, frozen=True, tag_field="outcome", tag="started
 
     key: int
     attempt: int
-    waited_s: float
+    waited_s: Seconds
     """Seconds from the arrival of the call to its start."""
 
 
@@ -396,9 +409,9 @@ class CallReturned(msgspec.Struct, frozen=True, tag_field="outcome", tag="return
 
     key: int
     attempt: int
-    waited_s: float
-    ran_s: float
-    idle_s: float
+    waited_s: Seconds
+    ran_s: Seconds
+    idle_s: Seconds
     """Seconds from the end of the function to this message."""
     value: Payload | None = None
     """None: the node holds it."""
@@ -410,10 +423,10 @@ class CallFailed(msgspec.Struct, frozen=True, tag_field="outcome", tag="failed",
 
     key: int
     attempt: int
-    waited_s: float
-    ran_s: float | None
+    waited_s: Seconds
+    ran_s: Seconds | None
     """None: it was not called."""
-    idle_s: float
+    idle_s: Seconds
     error: Payload
     failure: Failure
     printed: str = ""
@@ -446,6 +459,7 @@ Message = (
     | Forget
     | Describe
     | Described
+    | Meet
     | Register
     | Unregister
     | Done

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from mpreg_lab.errors import RemoteError, UnserialisableResultError
 
-__all__ = ["CannotTravelError", "Packed", "Payload", "check_serialisable", "message_of", "notes_of"]
+__all__ = ["CannotTravelError", "Packed", "Payload", "add_note", "check_serialisable", "message_of", "notes_of"]
 
 
 class CannotTravelError(TypeError):
@@ -152,6 +152,13 @@ def notes_of(error: BaseException) -> list[str]:
     """Its notes; whatever else somebody put there is left out."""
     notes = getattr(error, "__notes__", None)
     return [note for note in notes if isinstance(note, str)] if isinstance(notes, list) else []
+
+
+def add_note(error: BaseException, note: str) -> None:
+    """Add a note, unless the exception has it already; also where its class forbids changes (a frozen dataclass)."""
+    notes = notes_of(error)
+    if note not in notes:
+        BaseException.__setattr__(error, "__notes__", [*notes, note])
 
 
 _NOT_LOADED: Any = type("_NotLoaded", (), {"__slots__": ()})()
@@ -422,15 +429,33 @@ def _parts(error: BaseException) -> tuple[Any, Any, Any]:
     if make is cls and silent:
         # The class says nothing of its own, and Python would call its __init__ with what it gave to super().__init__:
         # too few arguments, or a message that says "cannot open cannot open x".
-        return _new_error, (cls, *args), state
+        return _new_error, (cls, *args), _with_slots(error, state)
     return make, args, state
 
 
 def _from_parts(make: Any, args: Any, state: Any) -> BaseException:
     error: BaseException = make(*args)
-    if state is not None:
+    if state is not None and type(error).__setstate__ is BaseException.__setstate__:
+        # Not by its own __setattr__: that of a frozen dataclass refuses.
+        for name, value in state.items():
+            BaseException.__setattr__(error, name, value)
+    elif state is not None:
         error.__setstate__(state)
     return error
+
+
+def _with_slots(error: BaseException, state: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The state with what is in slots, which BaseException.__reduce__ leaves out; also the name that was not found."""
+    names = [name for cls in type(error).__mro__ for name in _slots(cls)]
+    if isinstance(error, (NameError, AttributeError)):
+        names.append("name")
+    more = {name: getattr(error, name) for name in names if hasattr(error, name)}
+    return {**(state or {}), **more} or state
+
+
+def _slots(cls: type) -> tuple[str, ...]:
+    slots = cls.__dict__.get("__slots__", ())
+    return (slots,) if isinstance(slots, str) else tuple(slots)
 
 
 def _new_error(cls: type[BaseException], *args: Any) -> BaseException:
@@ -456,11 +481,14 @@ def _load_error(blob: bytes, type_name: str, text: str) -> BaseException:
 
 
 def _set_state(error: BaseException, state: tuple[list[str], Any, Any, Any, bool]) -> None:
-    notes, frames, error.__cause__, error.__context__, suppress_context = state
-    error.__suppress_context__ = suppress_context
+    notes, frames, cause, context, suppress_context = state
+    put = BaseException.__setattr__
+    put(error, "__cause__", cause)
+    put(error, "__context__", context)
+    put(error, "__suppress_context__", suppress_context)
+    put(error, "__traceback__", _traceback(frames))
     if notes:
-        error.__notes__ = notes
-    error.__traceback__ = _traceback(frames)
+        put(error, "__notes__", notes)
 
 
 def _stand_in(error: BaseException) -> RemoteError:

@@ -9,6 +9,8 @@ from typing import ClassVar
 from mpreg_lab.protocol.messages import Message
 from mpreg_lab.types import Frame
 
+from .tls import TlsLike
+
 __all__ = ["MAX_FRAME_BYTES", "OPEN_TIMEOUT_S", "Accept", "Connection", "Listener", "Transport"]
 
 MAX_FRAME_BYTES = 1 << 30
@@ -20,6 +22,9 @@ class Connection(ABC):
 
     carries_objects: ClassVar[bool] = False
     """Whether `send` takes messages themselves, by reference, and no frames."""
+
+    trusted: bool = True
+    """Whether the other end has shown the token, or was shown it: what others send is never unpickled."""
 
     peer_name: str
     """The other end, for people."""
@@ -86,24 +91,38 @@ class Transport(ABC):
         url: str,
         *,
         token: str | None = None,
+        tls: TlsLike | None = None,
         timeout_s: float = OPEN_TIMEOUT_S,
         max_frame_bytes: int = MAX_FRAME_BYTES,
     ) -> Connection:
         """Connect to a listener.
 
+        Args:
+            tls: Whose certificates are believed, where the connection is encrypted. None: the system's authorities.
+
         Raises:
-            ConnectError: If nobody answers there, or we are refused.
+            ConnectError: If nobody answers there, or we are refused, or refuse its certificate.
         """
 
     @abstractmethod
     def listen(
-        self, url: str, accept: Accept, *, token: str | None = None, max_frame_bytes: int = MAX_FRAME_BYTES
+        self,
+        url: str,
+        accept: Accept,
+        *,
+        token: str | None = None,
+        guests: bool = False,
+        tls: TlsLike | None = None,
+        max_frame_bytes: int = MAX_FRAME_BYTES,
     ) -> Listener:
         """Take the address at once, so that `url` is known; nobody is answered before `serve`.
 
-        Who connects must show the token, if there is one.
+        Args:
+            token: What who connects must show. None: nobody is asked, and no connection is trusted.
+            guests: Whether who shows nothing comes in too; such a connection is not trusted.
+            tls: The certificate that is shown, where connections are encrypted.
 
         Raises:
             ConnectError: If the address is taken.
-            ClusterSpecError: If it is one that we do not listen on.
+            ClusterSpecError: If it is one that we do not listen on, or not in that way.
         """

@@ -12,6 +12,7 @@ from mpreg_lab.protocol.messages import Message
 from mpreg_lab.types import Frame
 
 from .base import MAX_FRAME_BYTES, OPEN_TIMEOUT_S, Accept, Connection, Listener, Transport
+from .tls import TlsLike
 
 __all__ = ["MemoryConnection", "MemoryListener", "MemoryTransport"]
 
@@ -104,6 +105,7 @@ class MemoryTransport(Transport):
         url: str,
         *,
         token: str | None = None,
+        tls: TlsLike | None = None,
         timeout_s: float = OPEN_TIMEOUT_S,
         max_frame_bytes: int = MAX_FRAME_BYTES,
     ) -> Connection:
@@ -124,7 +126,14 @@ class MemoryTransport(Transport):
         return end
 
     def listen(
-        self, url: str, accept: Accept, *, token: str | None = None, max_frame_bytes: int = MAX_FRAME_BYTES
+        self,
+        url: str,
+        accept: Accept,
+        *,
+        token: str | None = None,
+        guests: bool = False,
+        tls: TlsLike | None = None,
+        max_frame_bytes: int = MAX_FRAME_BYTES,
     ) -> Listener:
         if url == "memory://":
             url = f"memory://{next(_numbers)}"

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
+import time
 from collections.abc import Callable
 from itertools import count
 from typing import Any
 
 from mpreg_lab.errors import ConnectionLostError, MpregError, ProtocolError
 from mpreg_lab.protocol import codec
+from mpreg_lab.protocol.dialect import AnyMessage, Dialect, ForeignAnswer, ForeignMessage, OtherCluster
+from mpreg_lab.protocol.dialects import foreign_dialect, recognised
 from mpreg_lab.protocol.messages import Described, Done, Fetched, Message, Refused, Welcome
 from mpreg_lab.protocol.payload import Payload
 from mpreg_lab.types import Frame
@@ -17,7 +21,7 @@ from .base import Connection
 
 __all__ = ["Peer"]
 
-_REPLIES = frozenset((Fetched, Described, Done, Welcome, Refused))
+_REPLIES = frozenset((Fetched, Described, Done, Welcome, Refused, ForeignAnswer, OtherCluster))
 _STALLED_BYTES = 64 << 20
 _STALLED_S = 30.0
 
@@ -29,7 +33,11 @@ class Peer:
         handler: Called as handler(peer, message) for each message that is no reply to a request of ours. If it raises,
             the other end is answered with Refused.
         on_close: Called once, as on_close(peer), when the connection has ended, whoever ended it.
-        text: Whether to speak JSON until the other end has spoken; then it is answered in kind.
+        text: Whether to speak JSON until the other end has spoken; then it is answered in kind. With who has not shown
+            the token only JSON is spoken.
+        on_foreign: Called as on_foreign(peer, message) for what nodes of another kind say. With it, the first frame
+            that makes sense decides which dialect is spoken; without it, only our own is.
+        foreign: Whether to speak as nodes of another kind do, from the beginning.
     """
 
     def __init__(
@@ -39,10 +47,16 @@ class Peer:
         *,
         on_close: Callable[[Peer], None] | None = None,
         text: bool = False,
+        on_foreign: Callable[[Peer, ForeignMessage], None] | None = None,
+        foreign: bool = False,
     ) -> None:
         self.connection = connection
-        self.text = text
+        self.text = text or not connection.trusted
+        self._on_foreign = on_foreign
+        self._dialect: Dialect | None = foreign_dialect(**_for_dialect()) if foreign else None
         self.closed = False
+        self.lost = False
+        """Whether the connection ended and nobody had closed it."""
         self._handler = handler
         self._on_close = on_close
         self._numbers = count(1)
@@ -58,6 +72,11 @@ class Peer:
         return self.connection.peer_name
 
     @property
+    def foreign(self) -> bool:
+        """Whether the other end is of another kind: it knows nothing of messages but requests and replies."""
+        return self._dialect is not None
+
+    @property
     def pending_bytes(self) -> int:
         """What was posted and has not left this process yet."""
         return self.connection.pending_bytes
@@ -66,7 +85,7 @@ class Peer:
         """A `u` that no request on this connection has had."""
         return str(next(self._numbers))
 
-    def post(self, message: Message) -> None:
+    def post(self, message: AnyMessage) -> None:
         """Send a message; never waits, keeps the order. After the end of the connection, messages are dropped.
 
         Raises:
@@ -74,16 +93,24 @@ class Peer:
         """
         if self.closed:
             return
+        if self._dialect is not None:
+            self._send(self._dialect.write(message))
+            return
+        assert not isinstance(message, ForeignMessage)
         if self.connection.carries_objects:
             self.connection.send(message)
             return
-        frame = codec.encode(message, text=self.text)
+        self._send(codec.encode(message, text=self.text))
+
+    def _send(self, frame: Frame | None) -> None:
+        if frame is None:
+            return
         self._sent_bytes += len(frame)
         self.connection.send(frame)
         if self._stall_check is None and self.connection.pending_bytes > _STALLED_BYTES:
             self._watch_for_stall()
 
-    async def request(self, message: Message) -> Any:
+    async def request(self, message: AnyMessage) -> Any:
         """Send a message and wait for the reply that has its `u`.
 
         Raises:
@@ -123,26 +150,44 @@ class Peer:
                     self._take(frame)
         except ConnectionLostError as exc:
             lost = exc
+            self.lost = True
         finally:
             self._end(lost or _lost(self.name))
 
     def _take_frame(self, frame: Frame) -> None:
-        self.text = isinstance(frame, str)
+        self.text = isinstance(frame, str) or not self.connection.trusted
         try:
-            message = codec.decode(frame)
+            message = self._decoded(frame) if self._dialect is None else self._dialect.read(frame)
         except ProtocolError as exc:
-            self.post(Refused(codec.readable_u(frame), Payload.of_error(exc)))
+            self._take_unread(frame, exc)
         else:
             self._take(message)
 
-    def _take(self, message: Message) -> None:
+    def _decoded(self, frame: Frame) -> Message:
+        if isinstance(frame, bytes) and not self.connection.trusted:
+            raise ProtocolError("binary frames are read only from who has shown the token. Speak JSON, or show it")
+        return codec.decode(frame)
+
+    def _take_unread(self, frame: Frame, exc: ProtocolError) -> None:
+        if self._dialect is not None:
+            self._send(self._dialect.refusal(frame, exc))
+        elif self._on_foreign is not None and (dialect := recognised(frame, **_for_dialect())) is not None:
+            self._dialect = dialect
+            self._take_frame(frame)
+        else:
+            self.post(Refused(codec.readable_u(frame), Payload.of_error(exc)))
+
+    def _take(self, message: AnyMessage) -> None:
         if type(message) in _REPLIES:
             reply = self._pending.pop(message.u, None)  # type: ignore[union-attr]
             if reply is not None:
                 _settle(reply, message)
                 return
         try:
-            self._handler(self, message)
+            if not isinstance(message, ForeignMessage):
+                self._handler(self, message)
+            elif self._on_foreign is not None:
+                self._on_foreign(self, message)
         except MpregError as exc:
             self._refuse(message, exc)
         except Exception as exc:  # noqa: BLE001 - a mistake in one handler must not cost the connection's other requests
@@ -151,7 +196,7 @@ class Peer:
                 {"message": f"the handler of {type(message).__name__} failed", "exception": exc}
             )
 
-    def _refuse(self, message: Message, exc: Exception) -> None:
+    def _refuse(self, message: AnyMessage, exc: Exception) -> None:
         if not isinstance(message, Refused):  # Else two ends could refuse each other's refusals for ever.
             self.post(Refused(getattr(message, "u", ""), Payload.of_error(exc)))
 
@@ -197,6 +242,10 @@ def _settle(reply: asyncio.Future[Any], message: Any) -> None:
         error = exc
     known = isinstance(error, Exception) and not isinstance(error, StopIteration)  # Which a future does not take.
     reply.set_exception(error if known else ProtocolError(f"a refusal without a reason: {error!r:.60}"))
+
+
+def _for_dialect() -> dict[str, Any]:
+    return {"prefix": secrets.token_hex(8), "now_s": time.time}
 
 
 def _lost(name: str) -> ConnectionLostError:

@@ -13,6 +13,7 @@ __all__ = ["transport_for"]
 _TRANSPORTS = {
     "memory": "mpreg_lab.transport.memory:MemoryTransport",
     "ws": "mpreg_lab.transport.websocket:WebSocketTransport",
+    "wss": "mpreg_lab.transport.websocket:WebSocketTransport",
 }
 
 

@@ -1,4 +1,4 @@
-"""Connections over websockets, on the loopback interface. The only module that imports websockets.
+"""Connections over websockets, encrypted or not. The only module that imports websockets.
 
 It does so when a listener serves or a client connects, not before: that takes 100 ms, and the address of a listener is
 needed at once.
@@ -7,10 +7,10 @@ needed at once.
 from __future__ import annotations
 
 import asyncio
-import hmac
 import logging
-import socket
+import ssl
 from collections.abc import AsyncIterator
+from functools import cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -20,6 +20,8 @@ from mpreg_lab.protocol.messages import Message
 from mpreg_lab.types import Frame
 
 from .base import MAX_FRAME_BYTES, OPEN_TIMEOUT_S, Accept, Connection, Listener, Transport
+from .door import LOOPBACK, MAX_HANDSHAKE_BYTES, Door, Doorstep, public_name
+from .tls import TlsLike, client_context, mistrust, server_context
 
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["WebSocketConnection", "WebSocketListener", "WebSocketTransport"]
 
-_LOOPBACK = frozenset(("127.0.0.1", "localhost", "::1"))
 _READ_BYTES = 65536
 _CLOSE_TIMEOUT_S = 2.0
 """For the other end to say goodbye, and as long for what is pending."""
@@ -38,6 +39,9 @@ _JOIN_BYTES = 1 << 18
 _logger = logging.getLogger("mpreg_lab.transport.websocket")
 # A port scanner or an impatient client is no news in a notebook; who wants to know adds a handler.
 _logger.addHandler(logging.NullHandler())
+# Of what is below INFO the headers are a part, and so the token; older versions log each failed handshake as an error.
+_logger.setLevel(logging.INFO)
+_logger.addFilter(lambda record: record.levelno > logging.DEBUG and record.msg != "opening handshake failed")
 
 _OPTIONS: dict[str, Any] = {
     # Compression costs more than the loopback interface does.
@@ -54,8 +58,16 @@ _OPTIONS: dict[str, Any] = {
 class WebSocketConnection(Connection):
     """One end of a websocket."""
 
-    def __init__(self, websocket: ClientConnection | ServerConnection, peer_name: str, max_frame_bytes: int) -> None:
+    def __init__(
+        self,
+        websocket: ClientConnection | ServerConnection,
+        peer_name: str,
+        max_frame_bytes: int = MAX_FRAME_BYTES,
+        *,
+        trusted: bool,
+    ) -> None:
         self.peer_name = peer_name
+        self.trusted = trusted
         self._max_frame_bytes = max_frame_bytes
         self._websocket = websocket
         self._loop = asyncio.get_running_loop()
@@ -124,18 +136,18 @@ class WebSocketConnection(Connection):
 
 
 class WebSocketListener(Listener):
-    """A port on the loopback interface."""
+    """A port."""
 
-    def __init__(self, host: str, port: int, accept: Accept, token: str | None, max_frame_bytes: int) -> None:
-        address = "127.0.0.1" if host == "localhost" else host
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        try:
-            self._socket = socket.create_server((address, port), family=family, backlog=1024)
-        except OSError as exc:
-            raise ConnectError(f"cannot listen on {_url(address, port)}: {exc.strerror}") from exc
-        self.url = _url(address, self._socket.getsockname()[1])
+    def __init__(
+        self, host: str, port: int, accept: Accept, door: Door, context: ssl.SSLContext | None, max_frame_bytes: int
+    ) -> None:
+        self._socket = Doorstep.listening(host, port)
+        address, taken = self._socket.getsockname()[:2]
+        # A certificate is for a name; without one the address is quicker, and never another one of that name.
+        self.url = _url(address, taken) if context is None else _url(public_name(host), taken, encrypted=True)
         self._accept = accept
-        self._token = token
+        self._door = door
+        self._context = context
         self._max_frame_bytes = max_frame_bytes
         self._server: Server | None = None
         self._starting: asyncio.Task[None] | None = None
@@ -163,6 +175,8 @@ class WebSocketListener(Listener):
         self._server = await serve(
             self._take,
             sock=self._socket,
+            ssl=self._context,
+            create_connection=_bounded(),
             process_request=self._judge,
             open_timeout=OPEN_TIMEOUT_S,
             max_size=self._max_frame_bytes,
@@ -177,50 +191,49 @@ class WebSocketListener(Listener):
         if self._server is None:
             self._socket.close()
             return
+        # asyncio loses a connection that it is about to take when the server closes, and never closes its socket: take
+        # no more, and let in whom it has begun to take.
+        asyncio.get_running_loop().remove_reader(self._socket)
+        await asyncio.sleep(0)
         self._server.close(close_connections=False)
         # websockets closes the port in a task that then waits for the connections; the first half is enough.
         await asyncio.sleep(0)
 
     async def _take(self, websocket: ServerConnection) -> None:
-        host, port = websocket.remote_address[:2]
-        self._accept(WebSocketConnection(websocket, _url(host, port), self._max_frame_bytes))
+        assert websocket.request is not None
+        self._socket.let_in(websocket.transport.get_extra_info("socket").fileno())
+        host, port = (websocket.remote_address or ("?", 0))[:2]
+        trusted = self._door.trusts(websocket.request.headers.get_all)
+        self._accept(WebSocketConnection(websocket, _url(host, port), self._max_frame_bytes, trusted=trusted))
         await websocket.wait_closed()
 
     def _judge(self, websocket: ServerConnection, request: Request) -> Response | None:
-        """Refuse web pages, which may open sockets to this machine, and who has no token."""
-        host = _only(request.headers.get_all("Host"))
-        if host is None or _host(host) not in _LOOPBACK:
-            return websocket.respond(HTTPStatus.FORBIDDEN, "foreign Host\n")
-        origins = request.headers.get_all("Origin")
-        if origins and _only(origins) not in (f"http://{host}", f"https://{host}"):
-            return websocket.respond(HTTPStatus.FORBIDDEN, "foreign Origin\n")
-        if self._token is not None:
-            shown = _only(request.headers.get_all("Authorization")) or ""
-            if not hmac.compare_digest(shown.encode(errors="replace"), f"Bearer {self._token}".encode()):
-                return websocket.respond(HTTPStatus.UNAUTHORIZED, "wrong or missing token\n")
-        return None
+        refusal = self._door.judge(request.headers.get_all)
+        return None if refusal is None else websocket.respond(refusal.status, f"{refusal.reason}\n")
 
 
 class WebSocketTransport(Transport):
-    """`ws://127.0.0.1:port`; port 0 takes a free one."""
+    """`ws://127.0.0.1:port`, or encrypted `wss://host:port`; port 0 takes a free one."""
 
     async def connect(
         self,
         url: str,
         *,
         token: str | None = None,
+        tls: TlsLike | None = None,
         timeout_s: float = OPEN_TIMEOUT_S,
         max_frame_bytes: int = MAX_FRAME_BYTES,
     ) -> Connection:
-        host, _ = _address(url, ConnectError)
-        if token is not None and host not in _LOOPBACK:
+        host, _, encrypted = _address(url, ConnectError)
+        if token is not None and not encrypted and host not in LOOPBACK:
             raise ConnectError(f"will not send the token to {url}: ws:// is not encrypted, only for this machine")
         from websockets.asyncio.client import connect
-        from websockets.exceptions import InvalidHandshake, InvalidStatus
+        from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI
 
         try:
             websocket = await connect(
                 url,
+                ssl=client_context(tls) if encrypted else None,
                 additional_headers={} if token is None else {"Authorization": f"Bearer {token}"},
                 user_agent_header=None,
                 # Else the proxy of the environment would be asked for this machine's own ports.
@@ -233,23 +246,54 @@ class WebSocketTransport(Transport):
             raise ConnectError(f"cannot connect to {url}: {_refusal(exc.response)}") from exc
         except TimeoutError as exc:
             raise ConnectError(f"cannot connect to {url}: no answer in {timeout_s:g} s") from exc
-        except (OSError, InvalidHandshake) as exc:
+        except ssl.SSLError as exc:
+            raise ConnectError(f"cannot connect to {url}: {mistrust(exc, host)}") from exc
+        except (OSError, InvalidHandshake, InvalidURI) as exc:
             reason = "nobody listens there" if isinstance(exc, ConnectionRefusedError) else str(exc)
             raise ConnectError(f"cannot connect to {url}: {reason}") from exc
-        return WebSocketConnection(websocket, url, max_frame_bytes)
+        return WebSocketConnection(websocket, url, max_frame_bytes, trusted=token is not None)
 
     def listen(
-        self, url: str, accept: Accept, *, token: str | None = None, max_frame_bytes: int = MAX_FRAME_BYTES
+        self,
+        url: str,
+        accept: Accept,
+        *,
+        token: str | None = None,
+        guests: bool = False,
+        tls: TlsLike | None = None,
+        max_frame_bytes: int = MAX_FRAME_BYTES,
     ) -> Listener:
-        host, port = _address(url, ClusterSpecError)
-        if host not in _LOOPBACK:
-            raise ClusterSpecError(
-                f"cannot listen on {host}: without encryption nodes serve this machine only. Use ws://127.0.0.1:{port}"
-            )
-        return WebSocketListener(host, port, accept, token, max_frame_bytes)
+        host, port, encrypted = _address(url, ClusterSpecError)
+        door = Door(host, token=token, guests=guests, encrypted=encrypted)
+        if not encrypted:
+            return WebSocketListener(host, port, accept, door, None, max_frame_bytes)
+        if tls is None:
+            raise ClusterSpecError(f"cannot listen on {url} without a certificate: tls=Tls(cert=..., key=...)")
+        return WebSocketListener(host, port, accept, door, server_context(tls), max_frame_bytes)
 
 
-def _address(url: str, error: type[ConnectError] | type[ClusterSpecError]) -> tuple[str, int]:
+@cache
+def _bounded() -> type[ServerConnection]:
+    """A connection that reads no more than a handshake should have, until that is over."""
+    from websockets.asyncio.server import ServerConnection
+
+    class Bounded(ServerConnection):
+        _read_bytes = 0
+
+        def data_received(self, data: bytes) -> None:
+            if self.request is None:
+                self._read_bytes += len(data)
+                if self._read_bytes > MAX_HANDSHAKE_BYTES:
+                    self.transport.write(b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\n\r\n")
+                    self.transport.close()
+                    return
+            super().data_received(data)
+
+    return Bounded
+
+
+def _address(url: str, error: type[ConnectError] | type[ClusterSpecError]) -> tuple[str, int, bool]:
+    """Host and port, and whether the connection is encrypted."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
@@ -257,23 +301,12 @@ def _address(url: str, error: type[ConnectError] | type[ClusterSpecError]) -> tu
         raise error(f"not an address: {url!r}: {exc}") from exc
     if not host or port is None:
         raise error(f"not an address: {url!r}: expected ws://host:port")
-    return host, port
+    return host, port, parts.scheme == "wss"
 
 
-def _url(host: str, port: int) -> str:
-    return f"ws://[{host}]:{port}" if ":" in host else f"ws://{host}:{port}"
-
-
-def _host(header: str) -> str | None:
-    """The host of a Host header, without its port; None if it makes no sense."""
-    try:
-        return urlsplit(f"//{header}").hostname
-    except ValueError:
-        return None
-
-
-def _only(values: list[str]) -> str | None:
-    return values[0] if len(values) == 1 else None
+def _url(host: str, port: int, *, encrypted: bool = False) -> str:
+    scheme = "wss" if encrypted else "ws"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def _refusal(response: Response) -> str:

@@ -34,10 +34,12 @@ class Ref(msgspec.Struct, frozen=True, tag_field="$", tag="ref"):
 
     step: StepName
     path: tuple[PathItem, ...] = ()
+    otherwise: str | None = None
+    """What stands there if the result has no such part. None: that is an error."""
 
     if TYPE_CHECKING:
         # Names are kept apart inside; who writes a workflow writes strings.
-        def __init__(self, step: str, path: tuple[PathItem, ...] = ()) -> None: ...
+        def __init__(self, step: str, path: tuple[PathItem, ...] = (), otherwise: str | None = None) -> None: ...
 
     def __getitem__(self, key: str | SupportsIndex) -> Ref:
         if not isinstance(key, str):

@@ -7,14 +7,16 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from mpreg_lab.errors import CycleError, DuplicateStepError, EmptyWorkflowError, UnknownStepError
+from mpreg_lab.errors import CycleError, DuplicateStepError, EmptyWorkflowError, UnknownStepError, WorkflowError
 from mpreg_lab.types import StepName
 
 from .model import Workflow
 from .record import Opened, StepPlan
 from .references import references
 
-__all__ = ["Plan", "did_you_mean", "levels", "make_plan", "plan_of", "validate"]
+__all__ = ["MAX_STEPS", "Plan", "did_you_mean", "levels", "make_plan", "plan_of", "validate"]
+
+MAX_STEPS = 100_000
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -133,6 +135,10 @@ def _keys(workflow: Workflow) -> dict[StepName, int]:
     if not workflow.steps:
         raise EmptyWorkflowError(
             "the workflow has no steps. Give it at least one, such as Step('hello', 'echo', args=('hi',))"
+        )
+    if len(workflow.steps) > MAX_STEPS:
+        raise WorkflowError(
+            f"the workflow has {len(workflow.steps):,} steps, at most {MAX_STEPS:,}. Make several of it"
         )
     keys: dict[StepName, int] = {}
     for key, step in enumerate(workflow.steps):

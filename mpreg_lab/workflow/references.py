@@ -113,6 +113,8 @@ def follow(result: Any, ref: Ref) -> Any:
         try:
             value = _field(value, part.name) if isinstance(part, Attr) else value[part]
         except (LookupError, TypeError, AttributeError) as exc:
+            if ref.otherwise is not None:
+                return ref.otherwise
             whole = Ref(ref.step, ref.path[:i])
             raise ReferenceValueError(
                 f"the reference {ref} has no value: {whole} is {_kind(value)}{_has(value)}, it has no {_name(part)}",

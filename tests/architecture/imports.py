@@ -68,7 +68,17 @@ LIBRARIES = {
 }
 """Library -> the parts of the package that may import it. One that is not here may be imported by nobody."""
 
-PURE = ("workflow", "protocol", "node.router", "node.membership", "notebook.view")
+PURE = (
+    "workflow",
+    "protocol",
+    "node.router",
+    "node.membership",
+    "node._beliefs",
+    "node._roster",
+    "node._rumours",
+    "node._timers",
+    "notebook.view",
+)
 IMPURE_LIBRARIES = {
     "asyncio",
     "concurrent",

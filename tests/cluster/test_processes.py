@@ -10,12 +10,13 @@ import textwrap
 import threading
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 import pytest
 
-from mpreg_lab import Client, LocalCluster, Ref, Step, Workflow
+from mpreg_lab import Client, LocalCluster, Ref, Step, StepStatus, Workflow
 from mpreg_lab.errors import (
     ClusterError,
     ClusterStoppedError,
@@ -37,9 +38,17 @@ def cluster() -> Iterator[LocalCluster]:
         yield cluster
 
 
-def nodes_of(process: psutil.Process) -> list[psutil.Process]:
-    """The processes of nodes that this one launched."""
-    return [child for child in process.children() if "mpreg node" in child.cmdline()]
+def nodes_of(process: int | None = None) -> list[psutil.Process]:
+    """The processes of nodes that a process, or this one, launched."""
+    return [child for child in psutil.Process(process).children() if "mpreg node" in child.cmdline()]
+
+
+@contextmanager
+def launched(nodes: int) -> Iterator[tuple[LocalCluster, list[psutil.Process]]]:
+    """A cluster, and the processes of its nodes."""
+    others = nodes_of()
+    with LocalCluster(nodes, processes=True) as cluster:
+        yield cluster, [process for process in nodes_of() if process not in others]
 
 
 def pid(cluster: LocalCluster, node: str) -> int:
@@ -159,9 +168,9 @@ def test_a_function_is_taken_away_everywhere(cluster):
 def test_what_a_step_prints_and_warns_comes_back_with_the_step(cluster):
     @cluster.function
     def talk(word):
-        print(word)
+        sys.stdout.write(f"{word}\n")
         warnings.warn(f"beware of {word}", UserWarning, stacklevel=1)
-        print("aside", file=sys.stderr)
+        sys.stderr.write("aside\n")
 
     run = cluster.run(Workflow(tuple(Step(word, "talk", args=(word,)) for word in ("one", "two"))))
 
@@ -231,13 +240,12 @@ def test_a_step_that_is_lost_with_its_node_says_so_and_a_retry_runs_elsewhere(tm
 
         @cluster.function(resources=["w"])
         def suicide(path):
-            with open(path, "a") as file:
+            with Path(path).open("a") as file:
                 file.write(f"{os.getpid()}\n")
             if len(Path(path).read_text().splitlines()) == 1:
                 os.kill(os.getpid(), signal.SIGKILL)
             return os.getpid()
 
-        suicide.__globals__["Path"] = Path
         again = cluster.run(Workflow((Step("s", "suicide", args=(str(ledger),), retries=1),)))
         killed, survivor = ledger.read_text().split()
 
@@ -258,7 +266,7 @@ def test_a_killed_node_is_gone_at_once_and_a_restarted_one_is_as_before():
 
         assert not before.is_running()
         assert list(cluster.nodes) == ["left"]
-        with pytest.raises(UnknownNodeError, match="node 'right' has ended. Alive: left"):
+        with pytest.raises(UnknownNodeError, match=r"node 'right' has ended. Alive: left"):
             cluster.kill("right")
 
         cluster.restart("right")
@@ -305,19 +313,20 @@ def test_a_paused_node_goes_on_where_it_was(cluster):
     def there():
         return "there"
 
+    process = psutil.Process(pid(cluster, "right"))
     cluster.pause("right")
-    status = psutil.Process(nodes_pid(cluster, "right")).status()
+    until(lambda: process.status() == psutil.STATUS_STOPPED)
     with pytest.raises(ClusterError, match=r"paused. First: cluster.resume\('right'\)"):
         cluster.register(there, resources=["b"])
     cluster.resume("right")
 
-    assert status == psutil.STATUS_STOPPED
     assert cluster.call("there") == "there"
+    assert process.is_running()
 
 
 @pytest.mark.parametrize("verb", ["kill", "restart", "pause", "resume", "log"])
 def test_a_wrong_name_is_answered_with_the_right_ones(cluster, verb):
-    with pytest.raises(UnknownNodeError, match="there is no node 'lef'. Did you mean 'left'?"):
+    with pytest.raises(UnknownNodeError, match=r"there is no node 'lef'\. Did you mean 'left'\?"):
         getattr(cluster, verb)("lef")
 
 
@@ -326,16 +335,13 @@ def test_a_wrong_name_is_answered_with_the_right_ones(cluster, verb):
 
 def test_after_stop_no_process_thread_or_file_is_left():
     process = psutil.Process()
-    with LocalCluster(1, processes=True):
-        pass  # whatever is loaded and kept once is there now
+    with launched(1):
+        pass  # whatever is loaded once and kept is there now
     threads, files = threading.active_count(), process.num_fds()
-    cluster = LocalCluster(2, processes=True)
-    children = nodes_of(process)
-    cluster.register(os.getpid, name="where")
-    cluster.call("where")
-    cluster.kill("node-2")
-
-    cluster.stop()
+    with launched(2) as (cluster, children):
+        cluster.register(os.getpid, name="where")
+        cluster.call("where")
+        cluster.kill("node-2")
 
     assert len(children) == 2
     assert not any(child.is_running() for child in children)
@@ -345,35 +351,50 @@ def test_after_stop_no_process_thread_or_file_is_left():
         cluster.kill("node-1")
 
 
+def test_a_node_that_crashed_can_be_restarted_and_leaves_nothing_behind():
+    process = psutil.Process()
+    with launched(2) as (cluster, (_, child)):
+        cluster.register(os._exit, name="crash")
+        files = process.num_fds()
+        with pytest.raises(NodeLostError):
+            cluster.run(on("node-2", "crash", 3))
+        child.wait(GONE_S)
+        cluster.restart("node-2")
+        cluster.register(os.getpid, name="where")
+
+        assert cluster.run(on("node-2", "where"))["step"] not in (child.pid, os.getpid())
+        assert process.num_fds() == files
+
+
 @pytest.mark.parametrize("paused", [False, True])
 def test_stop_ends_nodes_that_hang(paused):
-    with LocalCluster(2, processes=True) as cluster:
-        children = nodes_of(psutil.Process())
+    with launched(2) as (cluster, children):
         cluster.register(hang)
         run = cluster.submit(Workflow((Step("s", "hang"),)))
-        until(lambda: run.record.steps["s"].started_s is not None)
+        until(lambda: run.record.count(StepStatus.RUNNING) == 1)
         if paused:
             cluster.pause("node-1")
             cluster.pause("node-2")
 
+    assert len(children) == 2
     assert not any(child.is_running() for child in children)
 
 
 def test_a_process_that_does_not_come_up_says_why(monkeypatch):
     monkeypatch.setenv("PYTHONHASHSEED", "nonsense")
-    before = threading.active_count()
+    others, threads = nodes_of(), threading.active_count()
 
     with pytest.raises(ClusterError, match=r"(?s)process of node 'node-1' ended with code 1.*PYTHONHASHSEED"):
         LocalCluster(2, processes=True)
-    assert nodes_of(psutil.Process()) == []
-    assert threading.active_count() == before
+    assert nodes_of() == others
+    assert threading.active_count() == threads
 
 
 @pytest.mark.parametrize("busy", [False, True])
 @pytest.mark.parametrize("end", ["SIGKILL", "SIGTERM", "exit", "exception"])
 def test_when_the_parent_ends_no_node_is_left(end, busy):
     with parent(busy=busy) as process:
-        children = nodes_of(psutil.Process(process.pid))
+        children = nodes_of(process.pid)
         assert len(children) == 2
         if end.startswith("SIG"):
             process.send_signal(signal.Signals[end])
@@ -388,9 +409,8 @@ def test_when_the_parent_ends_no_node_is_left(end, busy):
 
 def test_a_fork_of_the_parent_that_outlives_it_keeps_no_node_alive():
     with parent(fork=True) as process:
-        family = psutil.Process(process.pid)
-        children = nodes_of(family)
-        forks = [child for child in family.children() if child not in children]
+        children = nodes_of(process.pid)
+        forks = [child for child in psutil.Process(process.pid).children() if child not in children]
         process.kill()
         _, left = psutil.wait_procs(children, timeout=GONE_S)
         still = [fork for fork in forks if fork.is_running()]
@@ -401,21 +421,20 @@ def test_a_fork_of_the_parent_that_outlives_it_keeps_no_node_alive():
     assert left == []
 
 
-def test_an_interrupt_from_the_terminal_does_not_reach_nodes(cluster):
-    children = nodes_of(psutil.Process())
+def test_an_interrupt_from_the_terminal_does_not_reach_nodes():
+    with launched(2) as (_, children):
+        sessions = {os.getsid(child.pid) for child in children}
 
-    assert {os.getsid(child.pid) for child in children} == {child.pid for child in children}
-    assert os.getsid(0) not in {child.pid for child in children}
+    assert sessions == {child.pid for child in children}
 
 
-def test_the_token_is_in_no_argument_and_no_environment(cluster, monkeypatch):
+def test_the_token_is_in_no_argument_and_no_environment(monkeypatch):
     monkeypatch.setenv("MPREG_TOKEN", "of another cluster")
-    with LocalCluster(1, processes=True) as other:
-        for child in nodes_of(psutil.Process()):
-            told = " ".join([*child.cmdline(), *child.environ(), *child.environ().values()])
-            assert str(cluster.token) not in told
-            assert str(other.token) not in told
-        assert "MPREG_TOKEN" not in nodes_of(psutil.Process())[-1].environ()
+    with launched(1) as (cluster, (child,)):
+        told = " ".join([*child.cmdline(), *child.environ().values()])
+
+    assert str(cluster.token) not in told
+    assert "of another cluster" not in told
 
 
 def test_a_client_of_another_process_finds_the_cluster(cluster):
@@ -430,10 +449,6 @@ def test_a_client_of_another_process_finds_the_cluster(cluster):
 def hang():
     """A step that ends by no wish of anybody."""
     threading.Event().wait()
-
-
-def nodes_pid(cluster: LocalCluster, node: str) -> int:
-    return next(child.pid for child in nodes_of(psutil.Process()) if child.cmdline()[-1] == node)
 
 
 def until(condition) -> None:
@@ -459,7 +474,7 @@ def python(program: str) -> str:
 
 PARENT = """
 import os, sys, threading
-from mpreg_lab import LocalCluster, Step, Workflow
+from mpreg_lab import LocalCluster, Step, StepStatus, Workflow
 
 def spin():
     while True:
@@ -469,7 +484,7 @@ cluster = LocalCluster(2, processes=True)
 cluster.register(spin)
 if {busy}:
     run = cluster.submit(Workflow(tuple(Step(f"s{{i}}", "spin") for i in range(2))))
-    while run.record.count("running") < 2:
+    while run.record.count(StepStatus.RUNNING) < 2:
         threading.Event().wait(0.01)
 if {fork}:
     if os.fork() == 0:
@@ -480,25 +495,21 @@ if sys.stdin.readline() == "exception\\n":
 """
 
 
-class parent:  # noqa: N801 - used as a function
+@contextmanager
+def parent(*, busy: bool = False, fork: bool = False) -> Iterator[subprocess.Popen[str]]:
     """A Python process with a cluster of two nodes; ends when its stdin gets a line."""
-
-    def __init__(self, *, busy: bool = False, fork: bool = False) -> None:
-        self._program = PARENT.format(busy=busy, fork=fork)
-
-    def __enter__(self) -> subprocess.Popen[str]:
-        self._popen = subprocess.Popen(
-            [sys.executable, "-c", self._program],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        assert self._popen.stdout is not None
-        assert self._popen.stdout.readline() == "ready\n"
-        return self._popen
-
-    def __exit__(self, *_: object) -> None:
-        self._popen.kill()
-        self._popen.communicate()
+    process = subprocess.Popen(
+        [sys.executable, "-c", PARENT.format(busy=busy, fork=fork)],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    with process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            yield process
+        finally:
+            process.kill()

@@ -36,7 +36,7 @@ def test_every_node_has_as_many_slots_as_asked_for():
     [
         (0, None, f"a local cluster has 1 to {MAX_NODES} nodes, not 0"),
         (-3, None, f"a local cluster has 1 to {MAX_NODES} nodes, not -3"),
-        ({}, None, f"a local cluster has 1 to {MAX_NODES} nodes, not {{}}"),
+        ({}, None, f"a local cluster has 1 to {MAX_NODES} nodes, not 0"),
         (MAX_NODES + 1, None, f"a local cluster has 1 to {MAX_NODES} nodes, not {MAX_NODES + 1}"),
         (10**9, None, f"a local cluster has 1 to {MAX_NODES} nodes, not {10**9}"),
         (

@@ -96,8 +96,8 @@ async def test_a_sync_function_runs_in_a_thread_of_the_node(bench):
     bench.submit(bench.call(here))
 
     (outcome,) = await bench.ended()
-    assert type(outcome) is CallReturned
-    assert outcome.value.value() == "mpreg-slot-1"
+    assert isinstance(outcome, CallReturned)
+    assert values([outcome]) == ["mpreg-slot-1"]
     assert (outcome.key, outcome.attempt) == (0, 1)
     assert min(outcome.waited_s, outcome.ran_s, outcome.idle_s) >= 0
 

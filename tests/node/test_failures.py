@@ -3,6 +3,7 @@ from __future__ import annotations
 import traceback
 
 from mpreg_lab.node.failures import LIMIT, MESSAGE_LIMIT, failure
+from mpreg_lab.workflow.model import Ref
 from mpreg_lab.workflow.references import substitute
 
 
@@ -50,7 +51,7 @@ def test_our_own_frames_are_left_out():
     def missing(step):
         raise LookupError(step)
 
-    error = caught(substitute, [__import__("mpreg_lab.workflow.model").workflow.model.Ref("a")], missing)
+    error = caught(substitute, [Ref("a")], missing)
     assert "references.py" in "".join(traceback.format_exception(error))
     told = failure(error).traceback
 
@@ -93,3 +94,13 @@ def test_endless_recursion_is_told_by_its_end():
     told = failure(caught(again, 0))
     assert told.type_name == "RecursionError"
     assert told.traceback.count("in again") < 50
+
+
+def test_the_cause_of_an_error_of_ours_is_left_out():
+    error = caught(substitute, [Ref("a")["x"]], lambda name: {})
+    error.__traceback__ = error.__traceback__.tb_next  # without the frame of `caught`
+
+    assert failure(error).traceback == (
+        "mpreg_lab.errors.ReferenceValueError: the reference a['x'] has no value: a is a dict with no keys, "
+        "it has no item 'x'\n"
+    )

@@ -91,7 +91,10 @@ def test_a_function_has_its_own_name_or_is_given_one():
     [
         (5, "only something that can be called can be registered, not 5"),
         (lambda x: x, "a lambda has no name of its own. Give it one: register(..., name='my_function')"),
-        (functools.partial(clean, []), "a partial has no name of its own. Give it one: register(..., name='my_function')"),
+        (
+            functools.partial(clean, []),
+            "a partial has no name of its own. Give it one: register(..., name='my_function')",
+        ),
         (Model(), "a Model has no name of its own. Give it one: register(..., name='my_function')"),
     ],
     ids=["no function", "lambda", "partial", "object"],

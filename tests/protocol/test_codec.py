@@ -69,7 +69,7 @@ def same(one: Any, other: Any) -> bool:
 
 
 def test_each_kind_of_message_has_a_golden_frame():
-    assert {path.stem for path in FRAMES.glob("*.json")} == set(KINDS)
+    assert {path.stem for path in FRAMES.glob("*.json") if not path.stem.startswith("mpreg-")} == set(KINDS)
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
@@ -101,7 +101,10 @@ def pretty(frame: Frame) -> str:
 # --- text -----------------------------------------------------------------------------------------------------------
 
 refs = st.builds(
-    Ref, st.text(min_size=1), st.lists(st.text() | st.integers(0, 99) | st.builds(Attr, st.text())).map(tuple)
+    Ref,
+    st.text(min_size=1),
+    st.lists(st.text() | st.integers(0, 99) | st.builds(Attr, st.text())).map(tuple),
+    st.none() | st.text(),
 )
 plain = st.recursive(
     st.none()

@@ -59,9 +59,9 @@ class Node:
 async def connected(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Connection, Connection]]:
     transport = transport_for(request.param)
     taken: asyncio.Queue[Connection] = asyncio.Queue()
-    listener = transport.listen(request.param, taken.put_nowait)
+    listener = transport.listen(request.param, taken.put_nowait, token="t")
     await listener.serve()
-    yield await transport.connect(listener.url), await taken.get()
+    yield await transport.connect(listener.url, token="t"), await taken.get()
     await listener.close()
 
 
@@ -274,9 +274,9 @@ async def over_websocket() -> AsyncIterator[tuple[Node, Any]]:
     node = Node()
     transport = transport_for("ws://")
     taken: asyncio.Queue[Connection] = asyncio.Queue()
-    listener = transport.listen("ws://127.0.0.1:0", taken.put_nowait)
+    listener = transport.listen("ws://127.0.0.1:0", taken.put_nowait, token="t")
     await listener.serve()
-    async with connect(listener.url, proxy=None) as websocket:
+    async with connect(listener.url, proxy=None, additional_headers={"Authorization": "Bearer t"}) as websocket:
         node.peer = Peer(await taken.get(), node.take, on_close=node.on_close)
         yield node, websocket
     await node.peer.close()
@@ -345,9 +345,9 @@ async def stuck() -> AsyncIterator[Node]:
     node = Node()
     transport = transport_for("ws://")
     taken: asyncio.Queue[Connection] = asyncio.Queue()
-    listener = transport.listen("ws://127.0.0.1:0", taken.put_nowait)
+    listener = transport.listen("ws://127.0.0.1:0", taken.put_nowait, token="t")
     await listener.serve()
-    end = await transport.connect(listener.url)
+    end = await transport.connect(listener.url, token="t")
     end._websocket.transport.pause_reading()  # type: ignore[attr-defined]
     node.peer = Peer(await taken.get(), node.take, on_close=node.on_close)
     while node.peer.pending_bytes < 1_000_000:

@@ -160,3 +160,11 @@ def test_a_path_that_leads_nowhere_says_what_is_there(result, ref, message):
     with pytest.raises(ReferenceValueError) as caught:
         follow(result, ref)
     assert str(caught.value) == message
+
+
+def test_a_reference_may_say_what_stands_there_if_there_is_no_such_part():
+    ref = Ref("data", ("csv",), otherwise="data.csv")
+
+    assert follow({"csv": 1}, ref) == 1
+    others: list[Any] = [{}, [1], "text", None]
+    assert [follow(result, ref) for result in others] == ["data.csv"] * 4
