@@ -53,22 +53,23 @@ def run_something(cluster: LocalCluster) -> None:
 
 
 def leave_a_run_under_way(cluster: LocalCluster) -> None:
-    begun = threading.Barrier(len(cluster.nodes) + 1, timeout=PATIENCE_S)
+    begun = threading.Semaphore(0)
+    go = threading.Event()
 
     async def hang() -> None:
-        await asyncio.to_thread(begun.wait)
+        begun.release()
         await asyncio.get_running_loop().create_future()
 
     def wait() -> None:
-        begun.wait()
+        begun.release()
+        go.wait(PATIENCE_S)
 
-    cluster.register(wait)
-    cluster.register(hang)
-    run = cluster.submit(Workflow([Step(f"s{i}", "wait", node=node) for i, node in enumerate(cluster.nodes)]))
-    begun.wait()
-    cluster.submit(Workflow([Step(f"s{i}", "hang", node=node) for i, node in enumerate(cluster.nodes)]))
-    begun.wait()
-    assert run.join(PATIENCE_S)
+    for function in (wait, hang):
+        cluster.register(function)
+        cluster.submit(Workflow([Step(f"s{i}", function.__name__, node=node) for i, node in enumerate(cluster.nodes)]))
+    for _ in range(2 * len(cluster.nodes)):
+        assert begun.acquire(timeout=PATIENCE_S)
+    go.set()
 
 
 def fail(cluster: LocalCluster) -> None:

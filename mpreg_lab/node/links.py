@@ -79,8 +79,12 @@ class Link:
             return self.peer
         if self._opening is None:
             raise ConnectionLostError(f"the connection to node {self.name!r} has ended")
-        # Shielded: one request that is given up must not end the dialling for all.
-        return await asyncio.shield(self._opening)
+        opening = self._opening
+        # Not awaited itself: one request that is given up must not end the dialling for all.
+        await asyncio.wait((opening,))
+        if opening.cancelled():
+            raise ConnectionLostError(f"the connection to node {self.name!r} was given up")
+        return opening.result()
 
     async def _open(self, open_peer: Callable[[], Awaitable[Peer]]) -> Peer:
         try:

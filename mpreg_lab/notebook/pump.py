@@ -17,6 +17,7 @@ import contextvars
 import signal
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
@@ -44,14 +45,22 @@ def wait(run: Awaited, ended: threading.Event, timeout_s: float | None) -> bool:
     kernel, loop = _kernel(), _running_loop()
     if kernel is None or loop is None or loop is not _loop_of(kernel):
         return plain_wait(ended, timeout_s)
-    try:
-        post = _Post(kernel)
-        _make_reentrant(loop)
-    except _UnknownKernelError as reason:
-        _say_once(f"While a cell waits for a run, Cancel and asyncio tasks wait too: {reason}. Stop works")
+    post = _post_of(kernel, loop)
+    if post is None:
         return plain_wait(ended, timeout_s)
     _Pump(loop, run).turn(post, timeout_s)
     return ended.is_set()
+
+
+def _post_of(kernel: Any, loop: asyncio.AbstractEventLoop) -> _Post | None:
+    """None if this kernel is not to be touched, which the user is told."""
+    try:
+        post = _Post(kernel, loop)
+        _make_reentrant(loop)
+    except _UnknownKernelError as reason:
+        _say_once(f"While a cell waits for a run, Cancel and asyncio tasks wait too: {reason}. Stop works")
+        return None
+    return post
 
 
 class _Pump:
@@ -128,13 +137,15 @@ class _Post:
         _UnknownKernelError: If the kernel is not as expected.
     """
 
-    def __init__(self, kernel: Any) -> None:
+    def __init__(self, kernel: Any, loop: asyncio.AbstractEventLoop) -> None:
         missing = [name for name in _NEEDED if not hasattr(kernel, name)]
         if missing:
             raise _UnknownKernelError(f"this kernel has no {', '.join(missing)}")
         self._kernel = kernel
+        self._loop = loop
         self._stream = _stream_of_main_shell(kernel)
         self._usual: Callable[[Any], object] = self._stream._recv_callback
+        self._arrived: deque[Any] = deque()
         self._held: list[tuple[contextvars.Context, Any]] = []
         self._context = contextvars.copy_context()
         self._cell = (kernel._parent_ident["shell"], kernel.get_parent("shell"))
@@ -151,13 +162,16 @@ class _Post:
             yield
         finally:
             self._stream.on_recv(self._usual, copy=False)
-            loop = asyncio.get_running_loop()
+            while self._arrived:
+                self._deliver_next()
             for context, frames in self._held:
-                loop.call_soon(self._stream._run_callback, self._usual, frames, context=context)
+                self._loop.call_soon(self._stream._run_callback, self._usual, frames, context=context)
 
     def _receive(self, frames: Any) -> None:
         if self._type_of(frames) in _OF_WIDGETS:
-            self._context.copy().run(self._deliver, frames)
+            # Not at once: should the handler wait for a run, nothing could be received until it has returned.
+            self._arrived.append(frames)
+            self._loop.call_soon(self._deliver_next)
         else:
             # With the context of here: that of the cell is none of the next cell's business.
             self._held.append((contextvars.copy_context(), frames))
@@ -169,6 +183,10 @@ class _Post:
             return str(session.deserialize(message, content=False, copy=False)["header"]["msg_type"])
         except (KeyError, TypeError, ValueError):
             return ""  # not a message, or not well signed: the kernel knows what to do
+
+    def _deliver_next(self) -> None:
+        if self._arrived:
+            self._context.copy().run(self._deliver, self._arrived.popleft())
 
     def _deliver(self, frames: Any) -> None:
         """As the kernel's own dispatch_shell, which would take over the signal handler, and keep the parent."""

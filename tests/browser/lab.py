@@ -94,9 +94,18 @@ class Lab:
         """Wait for what `start_all` began; whether no cell raised."""
         return bool(self._call("window.mpregRun"))
 
+    def run_cell(self, index: int) -> bool:
+        """Run one cell and wait for it; whether it did not raise."""
+        self._call("void (app.shell.currentWidget.content.activeCellIndex = argument)", index)
+        return bool(self._call("app.commands.execute('notebook:run-cell')"))
+
+    def restart(self) -> None:
+        """Restart the kernel, without being asked."""
+        self._call("app.shell.currentWidget.sessionContext.restartKernel()")
+
     def restart_and_run_all(self) -> bool:
         """Restart the kernel, without being asked, and run all cells; whether none raised."""
-        self._call("app.shell.currentWidget.sessionContext.restartKernel()")
+        self.restart()
         return self.run_all()
 
     def cell(self, index: int) -> Locator:
