@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         RunFailedError,
         WorkflowError,
     )
+    from mpreg_lab.transport.tls import Tls
     from mpreg_lab.workflow.model import Group, Ref, Step, Workflow
     from mpreg_lab.workflow.notation import parse_workflow
     from mpreg_lab.workflow.plan import levels, validate
@@ -49,6 +50,7 @@ __all__ = [
     "RunStatus",
     "Step",
     "StepStatus",
+    "Tls",
     "Workflow",
     "WorkflowError",
     "find_cluster",
@@ -79,6 +81,7 @@ _HOME = {
     "RunStatus": "workflow.record",
     "Step": "workflow.model",
     "StepStatus": "workflow.record",
+    "Tls": "transport.tls",
     "Workflow": "workflow.model",
     "WorkflowError": "errors",
     "find_cluster": "cluster.local",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from dataclasses import dataclass
 
@@ -60,7 +61,7 @@ def cluster_token(given: str | None = None) -> Secret:
     """
     if given is None:
         return Secret(secrets.token_urlsafe(32))
-    if not isinstance(given, str) or not given.isascii() or not given.isprintable() or not given.strip() == given != "":
+    if not isinstance(given, str) or re.fullmatch("[!-~]+", given) is None:
         raise ClusterSpecError("a token is a string of letters, digits and signs that are on every keyboard, no spaces")
     return Secret(given)
 

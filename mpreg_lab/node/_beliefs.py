@@ -168,6 +168,9 @@ class Beliefs:
             worse = rumour.state is not NodeState.ALIVE
             self._put(msgspec.structs.replace(mine, incarnation=rumour.incarnation + worse))
             self.fitter(-1)
+        elif rumour.state is not NodeState.ALIVE:
+            # It was contradicted before, but perhaps into connections that nobody read any more.
+            self._news.add(self._name)
 
     # --- what this node finds out itself ---
 

@@ -302,6 +302,21 @@ class Node:
             raise ProtocolError(f"{type(message).__name__} is only taken from who has shown the token of the cluster")
         handler(self, peer, message)
 
+    def _reply(self, peer: Peer, u: str, work: Awaitable[Message]) -> None:
+        """Have a request done in the background and answered, whatever becomes of it."""
+
+        async def reply() -> None:
+            try:
+                peer.post(await work)
+            except MpregError as error:
+                peer.post(Refused(u, Payload.of_error(error)))
+            except Exception as exc:  # noqa: BLE001 - as in Peer: a mistake must not leave a request without its reply
+                peer.post(Refused(u, Payload.of_error(exc)))
+                context = {"message": f"request {u!r} failed", "exception": exc}
+                asyncio.get_running_loop().call_exception_handler(context)
+
+        self.spawn(reply())
+
     def _on_submit(self, peer: Peer, submit: Submit) -> None:
         self.run_for(peer, submit, lambda message: self._answer(peer, message))
 
@@ -355,15 +370,12 @@ class Node:
             run.cancel(RunCancelledError("the run was cancelled"))
 
     def _on_fetch(self, peer: Peer, message: Fetch) -> None:
-        self.spawn(self._reply_fetch(peer, message))
+        self._reply(peer, message.u, self._fetched(message))
 
-    async def _reply_fetch(self, peer: Peer, message: Fetch) -> None:
-        try:
-            run = self._runs.get(message.run)
-            value = self._held(message.run, message.step) if run is None else await run.result(message.step)
-            peer.post(Fetched(message.u, value))
-        except MpregError as error:
-            peer.post(Refused(message.u, Payload.of_error(error)))
+    async def _fetched(self, message: Fetch) -> Fetched:
+        run = self._runs.get(message.run)
+        value = self._held(message.run, message.step) if run is None else await run.result(message.step)
+        return Fetched(message.u, value)
 
     def _on_forget(self, _: Peer, message: Forget) -> None:
         run = self._runs.get(message.run)
@@ -375,36 +387,28 @@ class Node:
         peer.post(Described(message.u, self.cluster_id, self.name, self.members))
 
     def _on_meet(self, peer: Peer, message: Meet) -> None:
-        self.spawn(self._reply_meet(peer, message))
+        self._reply(peer, message.u, self._met(message))
 
-    async def _reply_meet(self, peer: Peer, message: Meet) -> None:
-        try:
-            await self._foreign.meet(message.url)
-        except MpregError as error:
-            peer.post(Refused(message.u, Payload.of_error(error)))
-        else:
-            peer.post(Done(message.u))
+    async def _met(self, message: Meet) -> Done:
+        await self._foreign.meet(message.url)
+        return Done(message.u)
 
     def _on_register(self, peer: Peer, message: Register) -> None:
-        self.spawn(self._reply_register(peer, message))
+        self._reply(peer, message.u, self._registered(message))
 
-    async def _reply_register(self, peer: Peer, message: Register) -> None:
-        try:
-            function, name = await load_function(message)
-            self.register(function, name=name, resources=message.resources)
-            await self.announce()
-        except MpregError as error:
-            peer.post(Refused(message.u, Payload.of_error(error)))
-        else:
-            peer.post(Done(message.u))
+    async def _registered(self, message: Register) -> Done:
+        function, name = await load_function(message)
+        self.register(function, name=name, resources=message.resources)
+        await self.announce()
+        return Done(message.u)
 
     def _on_unregister(self, peer: Peer, message: Unregister) -> None:
         self.unregister(message.name)
-        self.spawn(self._reply_unregister(peer, message))
+        self._reply(peer, message.u, self._unregistered(message))
 
-    async def _reply_unregister(self, peer: Peer, message: Unregister) -> None:
+    async def _unregistered(self, message: Unregister) -> Done:
         await self.announce()
-        peer.post(Done(message.u))
+        return Done(message.u)
 
     def _on_hello(self, peer: Peer, hello: Hello) -> None:
         if hello.cluster_id != self.cluster_id:

@@ -44,9 +44,8 @@ class Feed:
         self._thread = threading.Thread(target=show, args=(self._show,), name="mpreg-feed", daemon=True)
         self._thread.start()
         run.on_change(self._changed)
-        if run.done:
-            # It may have ended before we were listening.
-            self._snapshots.put(None)
+        # What happened before we were listening nobody told us, and it may be long until something else does.
+        self._snapshots.put(None if run.done else run.record.copy())
 
     def wait(self, timeout_s: float) -> bool:
         """Wait until the screen shows the end; whether it does."""

@@ -423,7 +423,7 @@ def _parts(error: BaseException) -> tuple[Any, Any, Any]:
     """How to make it again: (function, arguments, state)."""
     reduced = error.__reduce_ex__(5)
     make, args = reduced[0], reduced[1]
-    state = reduced[2] if len(reduced) > 2 else None
+    state: Any = reduced[2] if len(reduced) > 2 else None
     cls = type(error)
     silent = cls.__reduce__ is _native(cls).__reduce__ and cls.__reduce_ex__ is object.__reduce_ex__
     if make is cls and silent:

@@ -68,6 +68,9 @@ class WebSocketConnection(Connection):
     ) -> None:
         self.peer_name = peer_name
         self.trusted = trusted
+        if websocket.request is not None:
+            # It was read; what is kept is shown by debuggers some day.
+            websocket.request.headers.pop("Authorization", None)
         self._max_frame_bytes = max_frame_bytes
         self._websocket = websocket
         self._loop = asyncio.get_running_loop()
@@ -249,7 +252,8 @@ class WebSocketTransport(Transport):
         except ssl.SSLError as exc:
             raise ConnectError(f"cannot connect to {url}: {mistrust(exc, host)}") from exc
         except (OSError, InvalidHandshake, InvalidURI) as exc:
-            reason = "nobody listens there" if isinstance(exc, ConnectionRefusedError) else str(exc)
+            hung_up = "the other end hung up" + (". If nothing is encrypted there, use ws://" if encrypted else "")
+            reason = "nobody listens there" if isinstance(exc, ConnectionRefusedError) else str(exc) or hung_up
             raise ConnectError(f"cannot connect to {url}: {reason}") from exc
         return WebSocketConnection(websocket, url, max_frame_bytes, trusted=token is not None)
 

@@ -172,10 +172,10 @@ def leave(name: str) -> NoReturn:
     }[name]
 
 
-def chained() -> NoReturn:
+def chained() -> None:
     try:
         try:
-            {}["missing"]
+            raise KeyError("missing")
         except KeyError as error:
             error.add_note("a note of the cause")
             raise PlainError("outer") from error
@@ -266,6 +266,7 @@ def test_notes_cause_context_and_group_stay(cluster):
     assert isinstance(group, ExceptionGroup)
     one, two = group.exceptions
     assert (repr(one), one.__notes__) == ("PlainError('outer')", ["a note of its own"])
+    assert one.__cause__ is not None
     assert (repr(one.__cause__), one.__cause__.__notes__) == ("KeyError('missing')", ["a note of the cause"])
     assert repr(two) == "ValueError('beside it')"
     assert group.__suppress_context__

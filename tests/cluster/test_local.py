@@ -693,7 +693,7 @@ def test_an_interrupt_cancels_the_run(shared, verb):
     here = threading.current_thread()
 
     async def interrupt() -> None:
-        while "at once" not in verb and not waits(here):
+        while "at once" not in verb and not waits(here):  # noqa: ASYNC110 - no thread tells that it waits
             await asyncio.sleep(0)
         signal.raise_signal(signal.SIGINT)  # which Python tells the main thread, where the test waits
         try:

@@ -1,4 +1,4 @@
-"""10,000 frames that make no sense, at a node with its door open: each has an answer, nothing is logged, the node lives."""
+"""10,000 frames that make no sense, sent to a real node: each has an answer, nothing is logged, the node lives."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Door:
         try:
             for number in numbers:
                 found: list[Message] = []
-                while (message := codec.decode(await websocket.recv())) and not is_reply(message, f"after {number}"):
+                while not is_reply(message := codec.decode(await websocket.recv()), f"after {number}"):
                     found.append(message)
                 answers.append(found)
         except ConnectionClosed:
@@ -107,7 +107,8 @@ def text(message: Message) -> str:
 
 ODD: tuple[Any, ...] = (
     None, True, -1, 0, 2**63, 2**70, 1.5, -0.0, 1e300, "", "x", "\x00", "\U0010ffff", "a" * 5000,
-    [], [[]], [None], {}, {"$": 1}, {"$": "ref"}, {"$": "ref", "step": "x", "path": [[]]}, {"kind": "submit"}, [1, "x", {}],
+    [], [[]], [None], {}, {"$": 1}, {"$": "ref"}, {"$": "ref", "step": "x", "path": [[]]}, {"kind": "submit"},
+    [1, "x", {}],
 )  # fmt: skip
 RAW = ("NaN", "Infinity", "-Infinity", "1e999", "9" * 400, "-", "01", "'x'", "undefined", "\\", '"\\ud800"', '"\\x"')
 
@@ -179,7 +180,7 @@ def binary_wrong_value(rng: random.Random) -> Case:
 
 def raw_value(rng: random.Random) -> Case:
     u = f"u{rng.getrandbits(32)}"
-    frame = '{"kind":"fetch","u":"%s","run":%s,"step":"s"}' % (u, rng.choice(RAW))
+    frame = f'{{"kind":"fetch","u":"{u}","run":{rng.choice(RAW)},"step":"s"}}'
     return judged(frame, u)
 
 
@@ -197,7 +198,7 @@ def deep(rng: random.Random) -> Case:
     u, depth = f"u{rng.getrandbits(32)}", rng.choice((500, 2000, 20_000, 100_000))
     opening, closing = rng.choice((("[", "]"), ('{"a":', "}"), ('{"$":"dict","items":{"a":', "}}")))
     inner = opening * depth + "1" + closing * depth
-    return judged('{"kind":"fetched","u":"%s","value":%s}' % (u, inner), u)
+    return judged(f'{{"kind":"fetched","u":"{u}","value":{inner}}}', u)
 
 
 def cut_short(rng: random.Random) -> Case:
@@ -306,7 +307,7 @@ def masked(opcode: int, data: bytes, *, fin: bool = True, mask: bool = True) -> 
     "data",
     [
         masked(1, b"\xff\xfe"),
-        masked(1, '{"kind":"describe","u":"'.encode() + b"\xc3\x28" + b'"}'),
+        masked(1, b'{"kind":"describe","u":"' + b"\xc3\x28" + b'"}'),
         masked(3, b"reserved"),
         masked(0, b"continues nothing"),
         masked(1, b"{", fin=False) + masked(1, b"another"),
@@ -339,8 +340,8 @@ async def handshaken(url: str) -> tuple[asyncio.StreamReader, asyncio.StreamWrit
     host, _, port = url.removeprefix("ws://").rpartition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     lines = (
-        "GET / HTTP/1.1", f"Host: {host}:{port}", "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13",
-        "Sec-WebSocket-Key: " + "A" * 22 + "==", f"Authorization: Bearer {TOKEN}", "", "",
+        "GET / HTTP/1.1", f"Host: {host}:{port}", "Upgrade: websocket", "Connection: Upgrade",
+        "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: " + "A" * 22 + "==", f"Authorization: Bearer {TOKEN}", "", "",
     )  # fmt: skip
     writer.write("\r\n".join(lines).encode())
     assert b" 101 " in await reader.readuntil(b"\r\n\r\n")

@@ -183,6 +183,14 @@ def test_who_is_suspected_contradicts_with_a_higher_incarnation():
     assert table.incarnation(A) == (1, 1)
 
 
+def test_who_hears_again_that_it_is_lost_says_again_that_it_is_not():
+    table = knowing(B, C)
+    lost = Rumour(A, 1, 0, 1, NodeState.LOST)
+    said = [messages(table.handle(ping(B, lost), i / 10), Ack)[0].rumours for i in range(20)]
+
+    assert set(said) == {(Rumour(A, 1, 1, 1),)}
+
+
 def test_a_contradiction_clears_the_suspect():
     table = knowing(B, C)
     table.handle(ping(C, suspicion_of(B)), 0.0)

@@ -1,4 +1,4 @@
-"""Every request gets exactly one reply, whatever is wrong with it, and a message that is none gets no more than a refusal."""
+"""Every request gets exactly one reply, whatever is wrong with it; what is no request gets a refusal at most."""
 
 from __future__ import annotations
 
@@ -55,9 +55,7 @@ ARGUMENTS = Payload.of((("x",), {}))
 def submit(*steps: Step, needs: Any = None, arguments: Any = None, **fields: Any) -> Submit:
     steps = steps or (Step("s", "echo"),)
     needs = ((),) * len(steps) if needs is None else needs
-    return Submit(
-        RUN, Workflow(steps), needs, (ARGUMENTS,) * len(steps) if arguments is None else arguments, **fields
-    )
+    return Submit(RUN, Workflow(steps), needs, (ARGUMENTS,) * len(steps) if arguments is None else arguments, **fields)
 
 
 def calls(*lanes: Lane, run: str = "other", **fields: Any) -> Calls:
@@ -183,8 +181,8 @@ def told(message: Message) -> list[str]:
             return [f"Refused {name(message.error)}"]
         case CallsDone():
             kinds = [outcome.__struct_config__.tag for outcome in message.outcomes]
-            errors = [f" {name(o.error)}" if hasattr(o, "error") else "" for o in message.outcomes]
-            return [f"CallsDone {k}{e}" for k, e in zip(kinds, errors, strict=True) if k != "started"]
+            classes = [f" {name(o.error)}" if hasattr(o, "error") else "" for o in message.outcomes]
+            return [f"CallsDone {k}{c}" for k, c in zip(kinds, classes, strict=True) if k != "started"]
     return [type(message).__name__]
 
 
@@ -262,6 +260,7 @@ async def test_a_client_that_goes_away_leaves_nothing_behind(served):
         await websocket.send(codec.encode(Describe("1"), text=False))
         while not isinstance(codec.decode(await websocket.recv()), Described):
             continue
-    while served.node._peers:
-        await asyncio.sleep(0)
+        (peer,) = served.node._peers
+        assert served.node._runs
+    await peer.close()
     assert not served.node._runs

@@ -13,6 +13,7 @@ from websockets.exceptions import InvalidStatus
 
 from mpreg_lab.errors import ClusterSpecError, ConnectError, ConnectionLostError, UnserialisableResultError
 from mpreg_lab.transport.base import Connection, Listener
+from mpreg_lab.transport.tls import Tls
 from mpreg_lab.transport.websocket import WebSocketTransport
 
 TOKEN = "correct-horse"
@@ -141,9 +142,13 @@ async def test_the_token_is_in_no_text(listener):
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "[::]", "192.168.1.1", "example.com"])
-def test_nodes_listen_on_this_machine_only(host):
-    with pytest.raises(ClusterSpecError, match=r"serve this machine only. Use ws://127.0.0.1:0"):
+def test_nodes_listen_on_this_machine_only_unless_encrypted_and_with_a_token(host):
+    with pytest.raises(ClusterSpecError, match=r"will not listen on .* without TLS: .* and a token: "):
         transport.listen(f"ws://{host}:0", lambda _: None)
+    with pytest.raises(ClusterSpecError, match=r"will not listen on .* without TLS: "):
+        transport.listen(f"ws://{host}:0", lambda _: None, token=TOKEN)
+    with pytest.raises(ClusterSpecError, match=r"will not listen on .* without a token: "):
+        transport.listen(f"wss://{host}:0", lambda _: None, token=TOKEN, guests=True, tls=Tls())
 
 
 @pytest.mark.parametrize("url", ["ws://", "ws://127.0.0.1", "ws://:5", "ws://127.0.0.1:x", "ws://127.0.0.1:99999"])
@@ -155,7 +160,7 @@ async def test_what_is_no_address_is_told(url):
 
 
 async def test_the_token_is_not_sent_to_another_machine():
-    with pytest.raises(ConnectError, match="will not send the token"):
+    with pytest.raises(ConnectError, match=r"will not send the token"):
         await transport.connect("ws://192.0.2.1:80", token=TOKEN)
 
 
