@@ -38,6 +38,9 @@ MpregError
 
 from __future__ import annotations
 
+import re
+import traceback
+from pathlib import Path
 from typing import Any
 
 __all__ = [
@@ -78,6 +81,10 @@ __all__ = [
 ]
 
 
+_NOT_THEIRS = str(Path(__file__).parent)
+_CELL = re.compile(r"[\\/]ipykernel_\d+[\\/]\d+\.py$|^<ipython-input-")
+
+
 class MpregError(Exception):
     """Base of all errors of this package.
 
@@ -93,6 +100,15 @@ class MpregError(Exception):
 
     def __str__(self) -> str:
         return str(self.args[0]) if self.args else ""
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows for it: where the caller's own code was, and the message. None of our frames."""
+        lines = [f"\x1b[31m{type(self).__name__}\x1b[0m: {self}", *getattr(self, "__notes__", ())]
+        for frame in traceback.extract_tb(self.__traceback__):
+            if not frame.filename.startswith(_NOT_THEIRS) and "IPython" not in Path(frame.filename).parts:
+                place = "notebook cell" if _CELL.search(frame.filename) else frame.filename
+                lines.append(f"  {place}, line {frame.lineno}: {frame.line}")
+        return lines
 
 
 class WorkflowError(MpregError, ValueError):

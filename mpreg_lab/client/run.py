@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mpreg_lab.errors import (
@@ -25,6 +26,7 @@ from mpreg_lab.workflow.model import Workflow
 from mpreg_lab.workflow.plan import Plan, did_you_mean
 from mpreg_lab.workflow.record import RunEvent, RunRecord, RunStatus, StepStatus
 
+from .verbs import verb
 from .views import views
 from .waiting import wait, wait_async
 
@@ -74,6 +76,7 @@ class Run:
         self._on_end: list[Callable[[], object]] = []
         self._payloads: dict[StepName, Payload] = {}
         self._errors: dict[StepName, Exception] = {}
+        self._frames: dict[StepName, TracebackType | None] = {}
         self._refused: Exception | None = None
 
     # --- what came out ---
@@ -95,6 +98,7 @@ class Run:
                 found[name] = [self._payloads[member].value() for member in members]
         return found
 
+    @verb
     def __getitem__(self, name: str) -> Any:
         """The result of any step, or the list of a fan-out; fetched from its node if it was not asked for.
 
@@ -117,7 +121,7 @@ class Run:
             return self._payloads[step.name].value()
         if step.status is StepStatus.DONE:
             return self._fetched(step.name)
-        raise self._why_no_result(step.name)
+        raise self._as_it_came(self._why_no_result(step.name))
 
     @property
     def errors(self) -> dict[str, Exception]:
@@ -149,6 +153,7 @@ class Run:
 
     # --- waiting ---
 
+    @verb
     def wait(self, timeout: float | None = None) -> Run:
         """Wait until the run has ended. An interrupt (Ctrl-C, the Stop button) cancels it.
 
@@ -166,7 +171,7 @@ class Run:
         if not self.done:
             raise TimeoutError(f"the run has not ended after {timeout:g} s; it goes on. run.cancel() stops it")
         if (exception := self.exception) is not None:
-            raise exception
+            raise self._as_it_came(exception)
         return self
 
     def join(self, timeout: float | None = None) -> bool:
@@ -254,7 +259,9 @@ class Run:
         """Take in the end."""
         self._payloads.update(done.results)
         for failed in done.errors:
-            self._errors[failed.step] = self._with_notes(failed.step, _loaded(failed.error))
+            error = _loaded(failed.error)
+            self._frames[failed.step] = error.__traceback__
+            self._errors[failed.step] = self._with_notes(failed.step, error)
         if done.refused is not None:
             self._refused = _loaded(done.refused)
             if isinstance(self._refused, MpregError) and hasattr(self._refused, "run"):
@@ -280,6 +287,13 @@ class Run:
         for callback in callbacks:
             callback()
         self._changed()
+
+    def _as_it_came(self, error: Exception) -> Exception:
+        """The exception without the frames that earlier `raise`s of it added."""
+        for step, known in self._errors.items():
+            if known is error:
+                return error.with_traceback(self._frames[step])
+        return error.with_traceback(None) if error is self._refused else error
 
     def _changed(self) -> None:
         for callback in tuple(self._on_change):

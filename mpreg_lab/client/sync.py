@@ -14,6 +14,7 @@ from mpreg_lab.workflow.model import Workflow
 
 from .aio import AsyncClient
 from .run import Run
+from .verbs import verb
 
 __all__ = ["Client"]
 
@@ -50,6 +51,7 @@ class Client:
         twin._loop, twin._owns_loop, twin._aio = loop, False, client
         return twin
 
+    @verb
     def run(self, workflow: Workflow, *, timeout: float | None = None, check: bool = True) -> Run:
         """Run a workflow and wait for its end; an interrupt cancels it. See AsyncClient.run."""
         with self._cancelled_by_interrupt() as started:
@@ -57,6 +59,7 @@ class Client:
             run.join()
         return run.wait() if check else run
 
+    @verb
     def submit(self, workflow: Workflow, *, timeout: float | None = None) -> Run:
         """Start a workflow and give back its run at once. See AsyncClient.submit."""
         with self._cancelled_by_interrupt() as started:
@@ -79,10 +82,12 @@ class Client:
             self._loop.call_soon(_cancel_all, started)
             raise
 
+    @verb
     def call(self, function: str, /, *args: Any, **kwargs: Any) -> Any:
         """Call one function on whichever node has it, and give back what it returns. See AsyncClient.call."""
         return self._call(self._aio.call(function, *args, **kwargs), "call()")
 
+    @verb
     def members(self) -> tuple[Member, ...]:
         """The nodes of the cluster, with their resources and functions."""
         return self._call(self._aio.members(), "members()")

@@ -13,6 +13,7 @@ from typing import Any, Self, TypeVar, overload
 from mpreg_lab.client.aio import AsyncClient
 from mpreg_lab.client.run import Run
 from mpreg_lab.client.sync import Client
+from mpreg_lab.client.verbs import verb
 from mpreg_lab.errors import (
     ClusterSpecError,
     ClusterStoppedError,
@@ -76,6 +77,7 @@ class LocalCluster:
     Use it with `with`, or end it with `stop()`. Clusters that nobody holds any more are stopped by themselves.
     """
 
+    @verb
     def __init__(
         self,
         nodes: int | Mapping[str, Iterable[str] | str] = 3,
@@ -125,6 +127,7 @@ class LocalCluster:
 
     # --- the verbs of a client ---
 
+    @verb
     def run(self, workflow: Workflow, *, timeout: float | None = None, check: bool = True) -> Run:
         """Run a workflow and wait for its end; an interrupt (Ctrl-C, the Stop button) cancels it.
 
@@ -145,6 +148,7 @@ class LocalCluster:
         run = await self.submit_async(workflow, timeout=timeout)
         return await (run if check else run.ended())
 
+    @verb
     def submit(self, workflow: Workflow, *, timeout: float | None = None) -> Run:
         """Start a workflow and give back its run at once: `run.wait()` or `await run` waits for it.
 
@@ -159,6 +163,7 @@ class LocalCluster:
         self._check_running()
         return await asyncio.wrap_future(self._loop.spawn(self._aio.submit(workflow, timeout=timeout)))
 
+    @verb
     def call(self, function: str, /, *args: Any, **kwargs: Any) -> Any:
         """Call one function on whichever node has it, and give back what it returns.
 
@@ -199,6 +204,7 @@ class LocalCluster:
 
         return decorate if function is None else decorate(function)
 
+    @verb
     def register(
         self, function: Callable[..., Any], *, resources: Iterable[str] | str = (), name: str | None = None
     ) -> None:
@@ -217,6 +223,7 @@ class LocalCluster:
         self._check_held(named, held)
         self._loop.call(self._place(function, named, held), doing="register()")
 
+    @verb
     def unregister(self, name: str) -> None:
         """Take a function away from all nodes; nothing happens if none has it."""
         self._check_running()
@@ -233,6 +240,7 @@ class LocalCluster:
             own |= {m.name: m for m in self._members() if m.name not in own.keys() | gone}
         return {str(name): member for name, member in own.items()}
 
+    @verb
     def add(self, name: str, resources: Iterable[str] | str = ()) -> None:
         """Launch one more node; it is given the functions that its resources allow.
 
@@ -246,6 +254,7 @@ class LocalCluster:
         self._loop.call(self._add(spec), doing="add()")
         self._keep_token()
 
+    @verb
     def kill(self, name: str) -> None:
         """End a node as a crash would; `restart` brings it back.
 
@@ -256,6 +265,7 @@ class LocalCluster:
         """
         self._loop.call(self._kill(self._living(name)), doing="kill()")
 
+    @verb
     def restart(self, name: str) -> None:
         """Launch a node again, under its name, with its resources and functions; one that is alive is stopped first.
 
@@ -266,6 +276,7 @@ class LocalCluster:
         self._loop.call(self._restart(self._handle(name)), doing="restart()")
         self._keep_token()
 
+    @verb
     def pause(self, name: str) -> None:
         """Halt a node that has a process of its own (SIGSTOP): it is alive, and does not answer.
 
@@ -275,6 +286,7 @@ class LocalCluster:
         """
         self._living(name).pause()
 
+    @verb
     def resume(self, name: str) -> None:
         """Have a paused node go on; nothing happens if it was not paused.
 
@@ -283,6 +295,7 @@ class LocalCluster:
         """
         self._living(name).resume()
 
+    @verb
     def log(self, name: str) -> str:
         """The last of what the process of a node printed outside of steps, alive or not.
 
@@ -291,6 +304,7 @@ class LocalCluster:
         """
         return self._handle(name).log
 
+    @verb
     def join(self, url: str) -> None:
         """Be one cluster with the MPREG node at that address, which needs the same `cluster_id`, and with its peers.
 

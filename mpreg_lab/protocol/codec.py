@@ -41,6 +41,8 @@ def encode(message: Message, *, text: bool) -> Frame:
             _writers.append(writer)
     except CannotTravelError as exc:
         raise UnserialisableResultError(str(exc)) from exc
+    except OverflowError as exc:
+        raise UnserialisableResultError(f"a whole number of more than 64 bits cannot travel: {exc}") from exc
     except UnicodeEncodeError as exc:
         raise UnserialisableResultError(f"half a character cannot travel: {exc}") from exc
     except RecursionError as exc:

@@ -38,6 +38,7 @@ __all__ = [
     "CallsDone",
     "Cancel",
     "CancelCalls",
+    "Count",
     "Describe",
     "Described",
     "Done",
@@ -70,6 +71,9 @@ __all__ = [
     "Unregister",
     "Welcome",
 ]
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
+"""In 64 bits: what is kept of one message goes out in others, and JSON has numbers that msgpack has not."""
 
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
 """Not NaN either: what is computed with it decides what happens next."""
@@ -118,11 +122,11 @@ class Member(msgspec.Struct, frozen=True):
     """Where others reach it; empty if nobody can."""
     resources: tuple[Resource, ...] = ()
     functions: tuple[FunctionInfo, ...] = ()
-    slots: Annotated[int, msgspec.Meta(ge=1)] = 1
+    slots: Annotated[int, msgspec.Meta(ge=1, le=1 << 31)] = 1
     """How many sync functions it runs at once."""
-    version: int = 0
+    version: Count = 0
     """Counts the node's changes: a description with a higher version replaces an older one."""
-    generation: int = 0
+    generation: Count = 0
     """When this life of the node began, in microseconds since 1970: a node that was started again has a later one."""
 
 
@@ -300,10 +304,10 @@ class Rumour(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What one node says of another, or of itself: small enough to ride on every heartbeat."""
 
     name: NodeName
-    generation: int
-    incarnation: int
+    generation: Count
+    incarnation: Count
     """Only the node itself counts it up, to contradict those who think it is gone."""
-    version: int
+    version: Count
     """Of the description that the sender has and can be asked for."""
     state: NodeState = NodeState.ALIVE
     age_s: Seconds = 0.0

@@ -8,6 +8,7 @@ import logging
 import random
 import struct
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
@@ -22,7 +23,7 @@ from websockets.protocol import State
 
 from mpreg_lab.cluster.opening import open_node
 from mpreg_lab.cluster.spec import NodeSpec
-from mpreg_lab.errors import ConnectError, MpregError, ProtocolError
+from mpreg_lab.errors import ConnectError, MpregError, ProtocolError, UnserialisableResultError
 from mpreg_lab.protocol import codec
 from mpreg_lab.protocol.messages import Describe, Described, Member, Message, Refused
 from mpreg_lab.types import ClusterId, Frame, NodeName
@@ -348,6 +349,15 @@ async def handshaken(url: str) -> tuple[asyncio.StreamReader, asyncio.StreamWrit
     return reader, writer
 
 
+async def test_a_number_that_only_json_has_does_not_stay_and_spoil_later_answers(door):
+    big = {"kind": "announce", "u": "1", "member": {"name": "there", "version": 2**70}}
+    async with door.connect() as websocket:
+        (answers,) = await door.answers(websocket, [json.dumps(big)])
+        assert [type(answer) for answer in answers] == [Refused]
+        await websocket.send(codec.encode(Describe("2"), text=False))
+        assert isinstance(codec.decode(await websocket.recv()), Described)
+
+
 # --- both codecs ----------------------------------------------------------------------------------------------------
 
 thorough = settings(max_examples=2000, deadline=None, suppress_health_check=list(HealthCheck), database=None)
@@ -365,7 +375,9 @@ def told_or_read(frame: Frame) -> None:
     except ProtocolError:
         assert isinstance(codec.readable_u(frame), str)
     else:
-        assert codec.encode(message, text=True) or codec.encode(message, text=False)
+        with suppress(UnserialisableResultError):  # numbers that the one codec has and the other has not
+            codec.encode(message, text=False)
+            codec.encode(message, text=True)
 
 
 def a_change(data: st.DataObject) -> Any:

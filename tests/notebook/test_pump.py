@@ -380,7 +380,7 @@ def test_a_detached_run_is_there_at_once_and_its_view_goes_on(notebook: Notebook
 
     notebook.click(view, {"kind": "cancel"}, subshell)
 
-    notebook.until(lambda m: m["msg_type"] == "comm_msg" and "cancelled" in str(m["content"]["data"].get("state")))
+    notebook.until(lambda m: m["msg_type"] == "comm_msg" and "1 cancelled" in str(m["content"]["data"]))
     assert notebook.run("print(run.status)") == "cancelled\n"
 
 
