@@ -1,5 +1,6 @@
 """Python values on their way: by reference within a process, as bytes outside. The only module that unpickles.
 
+It is long because of that: exceptions, which are packed in a form of their own, are loaded by the same one call.
 Packed, a value is a head (pickle protocol 5) and raw buffers: arrays and DataFrames are never copied through the head.
 """
 

@@ -13,6 +13,7 @@ from mpreg_lab.errors import (
     WorkflowError,
 )
 from mpreg_lab.workflow import model
+from mpreg_lab.workflow import plan as plan_module
 from mpreg_lab.workflow.plan import did_you_mean, levels, make_plan, validate
 
 untyped: Any = model
@@ -224,3 +225,12 @@ def test_a_hint_is_the_nearest_name_or_a_list():
     assert did_you_mean("x", ["train", "test"], "Known: ") == "Known: train, test"
     assert did_you_mean("x", [], "Known: ") == "Known: none"
     assert did_you_mean("x" * 100_000, ["train"], "Known: ") == "Known: train"
+
+
+def test_a_workflow_has_at_most_so_many_steps(monkeypatch):
+    monkeypatch.setattr(plan_module, "MAX_STEPS", 3)
+    steps = [Step(f"s{n}", "f") for n in range(4)]
+    with pytest.raises(WorkflowError, match="the workflow has 4 steps, at most 3"):
+        validate(Workflow(steps))
+    with pytest.raises(WorkflowError, match="at most 3"):
+        make_plan(Workflow(steps), ((),) * 4)
