@@ -8,7 +8,7 @@ VENV ?= .venv
 RUN := $(VENV)/bin/python -m
 
 .DELETE_ON_ERROR:
-.PHONY: check format lint types notebooks test fmt execute images demo lab package clean
+.PHONY: check format lint types notebooks test kernels fmt execute images demo lab package clean
 
 # The tests come last, so that the last line of a good run is theirs.
 check: format lint types notebooks test
@@ -28,6 +28,10 @@ notebooks: $(VENV)/bin/mpreg-lab
 
 test: $(VENV)/bin/mpreg-lab
 	$(RUN) pytest
+
+# With every release of ipykernel that is supported: `make kernels`, or `make kernels RELEASES="7.0 7.2"`.
+kernels: $(VENV)/bin/mpreg-lab
+	$(VENV)/bin/python scripts/kernels.py $(RELEASES)
 
 fmt: $(VENV)/bin/mpreg-lab
 	$(RUN) ruff format .

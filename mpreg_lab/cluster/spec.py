@@ -55,7 +55,8 @@ def node_specs(nodes: int | Mapping[str, Iterable[str] | str], slots: int | None
             f"{{'worker': ['gpu']}}, not by {nodes!r:.40}"
         )
     if not 1 <= len(specs) <= MAX_NODES:
-        raise ClusterSpecError(f"a local cluster has 1 to {MAX_NODES} nodes, not {nodes if _is_whole(nodes) else len(specs)}")
+        asked = nodes if _is_whole(nodes) else len(specs)
+        raise ClusterSpecError(f"a local cluster has 1 to {MAX_NODES} nodes, not {asked}")
     return specs
 
 

@@ -25,7 +25,15 @@ WHAT_IS_LEFT = "cancelled [0, 1, 2, 3, 4] the cluster lives on"
 @pytest.fixture
 def blocked(lab: Lab) -> Lab:
     """A notebook whose second cell waits for a step that never ends."""
+    return wait_in_second_cell(lab)
+
+
+def wait_in_second_cell(lab: Lab, comms: str = "perCommTarget") -> Lab:
+    """Run it; `comms` is JupyterLab's setting of where messages of widgets go, "perCommTarget" its default."""
     lab.open("blocked.ipynb", notebook_of([SETUP, WORKFLOW, AFTER]))
+    kernel = "jupyterapp.shell.currentWidget.sessionContext.session.kernel"
+    assert lab.page.evaluate(f"{kernel}.commsOverSubshells") == "perCommTarget"
+    lab.page.evaluate(f"(comms) => ({kernel}.commsOverSubshells = comms)", comms)
     lab.start_all()
     expect(headline(lab)).to_contain_text("1 running")
     return lab
@@ -35,7 +43,10 @@ def headline(lab: Lab) -> Locator:
     return lab.output(1).locator(".mpreg-headline")
 
 
-def test_cancel_works_while_the_cell_is_blocked(blocked: Lab):
+@pytest.mark.parametrize("comms", ["disabled", "perCommTarget", "perComm"])
+def test_cancel_works_while_the_cell_is_blocked(lab: Lab, comms: str):
+    blocked = wait_in_second_cell(lab, comms)
+
     blocked.output(1).get_by_role("button", name="Cancel").click()
 
     assert not blocked.finished()

@@ -126,7 +126,7 @@ class Notebook:
 
         def is_it(message: Message) -> bool:
             state = message["content"]["data"]["state"] if of(message, cell, "comm_open") else {}
-            return trait in state and value in (None, state[trait])
+            return bool(trait in state and value in (None, state[trait]))
 
         return str(self.until(is_it)["content"]["comm_id"])
 
