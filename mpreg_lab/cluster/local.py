@@ -1,4 +1,7 @@
-"""LocalCluster: a cluster on this machine, launched from a notebook or a test, with the verbs of a client."""
+"""LocalCluster: a cluster on this machine, launched from a notebook or a test, with the verbs of a client.
+
+It is long because it is the one object that people hold: most of it is what its verbs promise.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Node: one member of a cluster. A handler for each message; decisions are those of router, membership and machine."""
+"""Node: one member of a cluster. A handler for each message; decisions are those of router, membership and machine.
+
+It is long because there are many messages: each handler is a few lines, and all of them share the tables of the node.
+"""
 
 from __future__ import annotations
 

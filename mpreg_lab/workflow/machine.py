@@ -3,6 +3,8 @@
 A step is ready when all that it needs is there; it is placed at once, never held back for others of its level.
 A chain, steps of which each needs only the one before and nobody else wants that one's end to go on, is given to a
 node as one piece (`Execute.then`): there it runs through on one thread, with no frame in between.
+
+It is long because every transition of a step stands here, in one place where all of them can be tested in milliseconds.
 """
 
 from __future__ import annotations
