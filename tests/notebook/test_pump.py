@@ -125,8 +125,8 @@ class Notebook:
         """Wait for the widget with this trait, and value if it is given; its id."""
 
         def is_it(message: Message) -> bool:
-            state = message["content"]["data"]["state"] if of(message, cell, "comm_open") else {}
-            return bool(trait in state and value in (None, state[trait]))
+            state: Message = message["content"]["data"]["state"] if of(message, cell, "comm_open") else {}
+            return trait in state and value in (None, state[trait])
 
         return str(self.until(is_it)["content"]["comm_id"])
 
@@ -167,7 +167,7 @@ class Notebook:
 
 
 def of(message: Message, request: str, kind: str) -> bool:
-    return message["msg_type"] == kind and message["parent_header"].get("msg_id") == request
+    return (message["msg_type"], message["parent_header"].get("msg_id")) == (kind, request)
 
 
 def is_idle(request: str) -> Callable[[Message], bool]:
