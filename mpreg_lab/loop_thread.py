@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from typing import Any, Generic, TypeVar
 
 from mpreg_lab.errors import ClusterStoppedError, WrongThreadError
+from mpreg_lab.lending import lent
 
 __all__ = ["LoopThread"]
 
@@ -65,12 +66,13 @@ class LoopThread:
     def wait(self, future: Future[T]) -> T:
         """Wait for something that was spawned; an interrupt of the waiting thread cancels it."""
         try:
-            while True:
-                try:
-                    return future.result(_SLICE_S)
-                except TimeoutError:
-                    if future.done():
-                        return future.result()
+            with lent():
+                while True:
+                    try:
+                        return future.result(_SLICE_S)
+                    except TimeoutError:
+                        if future.done():
+                            return future.result()
         except KeyboardInterrupt:
             future.cancel()
             raise

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
+from mpreg_lab.lending import lent
+
 if TYPE_CHECKING:
     import asyncio
 
@@ -50,6 +52,11 @@ def install_waiter(load: Callable[[], Waiter] | None) -> None:
 
 def wait(run: Awaited, ended: threading.Event, timeout_s: float | None) -> bool:
     """Wait for the run's end, at most so long; whether it has ended."""
+    with lent():
+        return _wait(run, ended, timeout_s)
+
+
+def _wait(run: Awaited, ended: threading.Event, timeout_s: float | None) -> bool:
     if _load is None or (timeout_s is not None and timeout_s <= _AT_ONCE_S):
         return plain_wait(ended, timeout_s)
     if ended.wait(_AT_ONCE_S):

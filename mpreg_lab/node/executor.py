@@ -18,6 +18,7 @@ from typing import Any
 from msgspec.structs import force_setattr
 
 from mpreg_lab.errors import RemoteError, UnknownFunctionError, UnserialisableResultError
+from mpreg_lab.lending import lend_while_waiting
 from mpreg_lab.protocol.messages import Call, CallFailed, CallReturned, CallStarted, Outcome
 from mpreg_lab.protocol.payload import CannotTravelError, Payload, check_serialisable
 from mpreg_lab.types import RunId, StepName
@@ -72,6 +73,8 @@ class Executor:
         self._outbox: deque[tuple[Job, Outcome, float]] = deque()
         self._ended: deque[Job] = deque()  # by the threads
         self._leaving: deque[Job] = deque()  # the threads, because an async call comes next
+        self._lock = threading.Lock()  # over the threads and what they lend
+        self._lent = 0  # slots whose threads wait for other steps
         self._woken = False
         self._ticker: asyncio.TimerHandle | None = None
         self._stopped = False
@@ -112,15 +115,16 @@ class Executor:
             job.dropped.update(call.key for call in job.calls)
             if job.task is not None:
                 job.task.cancel()
-        for _ in self._threads:
-            self._queue.put(None)
+        with self._lock:
+            for _ in self._threads:
+                self._queue.put(None)
         if self._ticker is not None:
             self._ticker.cancel()
 
     def join(self, timeout_s: float) -> None:
         """Wait until the threads have ended, or so long."""
         deadline_s = perf_counter() + timeout_s
-        for thread in self._threads:
+        for thread in tuple(self._threads):
             # A function may stop its own cluster.
             if thread is not threading.current_thread():
                 thread.join(max(0.0, deadline_s - perf_counter()))
@@ -135,19 +139,45 @@ class Executor:
             job.task = self._loop.create_task(self._run_async(job))
             return
         self._waiting += 1
-        if len(self._threads) < min(self._waiting, self._slots):
-            name = f"mpreg-slot-{len(self._threads) + 1}"
-            thread = threading.Thread(target=self._work, name=name, daemon=True)
-            self._threads.append(thread)
-            thread.start()
+        self._grow()
         self._queue.put(job)
 
+    def _grow(self) -> None:
+        """Have a thread for each waiting job, as far as there are slots; a slot whose thread waits counts as free."""
+        with self._lock:
+            while not self._stopped and len(self._threads) < min(self._waiting, self._slots + self._lent):
+                name = f"mpreg-slot-{len(self._threads) + 1}"
+                thread = threading.Thread(target=self._work, name=name, daemon=True)
+                self._threads.append(thread)
+                thread.start()
+
     def _work(self) -> None:
+        lend_while_waiting(self._lend)
         with capture() as printed:
             while (job := self._queue.get()) is not None:
                 self._run(job, printed)
                 # Otherwise this thread would hold the last job, and its values, until it gets the next.
                 del job
+                if self._is_one_too_many():
+                    return
+
+    def _lend(self) -> Callable[[], None]:
+        with self._lock:
+            self._lent += 1
+        self._call_loop(self._grow)
+        return self._take_back
+
+    def _take_back(self) -> None:
+        with self._lock:
+            self._lent -= 1
+
+    def _is_one_too_many(self) -> bool:
+        """Whether this thread was there for a slot that its owner has taken back; it is struck off then."""
+        with self._lock:
+            if self._stopped or len(self._threads) <= self._slots + self._lent:
+                return False
+            self._threads.remove(threading.current_thread())
+            return True
 
     def _run(self, job: Job, printed: Printed) -> None:
         while job.position < len(job.calls):
@@ -217,8 +247,11 @@ class Executor:
         if self._woken:
             return
         self._woken = True
+        self._call_loop(self._collect)
+
+    def _call_loop(self, function: Callable[[], None]) -> None:
         try:
-            self._loop.call_soon_threadsafe(self._collect)
+            self._loop.call_soon_threadsafe(function)
         except RuntimeError:
             # The node was stopped while a function ran on: nobody waits for it.
             if not self._loop.is_closed():

@@ -14,6 +14,7 @@ PACKAGE = "mpreg_lab"
 LEVELS = {
     "errors": 0,
     "types": 0,
+    "lending": 0,
     "loop_thread": 0,
     "workflow": 1,
     "protocol": 2,
@@ -31,7 +32,7 @@ LEVELS = {
 }
 """A unit (what stands directly below the package) may import units of lower levels, and itself."""
 
-BASE = {"errors", "types"}
+BASE = {"errors", "lending", "types"}
 """Everybody may import these, their neighbours too: loop_thread raises errors of ours."""
 
 ALSO = {("cli", "examples"), ("cli", "__init__"), ("__main__", "cli"), ("examples", "__init__"), ("__init__", "cli")}

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from mpreg_lab import LocalCluster, Step, Workflow
 from mpreg_lab.errors import RemoteError, UnknownFunctionError, UnserialisableResultError
 from mpreg_lab.node.executor import INLINE_BYTES, Executor, Job
 from mpreg_lab.node.functions import FunctionTable
@@ -476,3 +477,34 @@ def drained(bench: Bench) -> list[Any]:
     while not bench.reports.empty():
         found.append(bench.reports.get_nowait())
     return found
+
+
+def test_steps_that_wait_for_other_steps_lend_them_their_slots():
+    with LocalCluster(1, slots=1) as cluster:
+        cluster.register(lambda depth: depth if depth == 0 else cluster.call("dive", depth - 1), name="dive")
+        steps = [Step(f"s{i}", "dive", args=(5,)) for i in range(8)]
+
+        run = cluster.run(Workflow(steps), timeout=30)
+
+        assert set(run.results.values()) == {0}
+
+
+def test_lent_slots_are_taken_back():
+    with LocalCluster(1, slots=2) as cluster:
+        cluster.register(lambda x: cluster.call("echo", x), name="relay")
+        cluster.run(Workflow([Step(f"s{i}", "relay", args=(i,)) for i in range(20)]), timeout=30)
+        begun, most, now = threading.Semaphore(0), [0], [0]
+        lock = threading.Lock()
+
+        def count() -> None:
+            with lock:
+                now[0] += 1
+                most[0] = max(most[0], now[0])
+            begun.acquire(timeout=0.01)
+            with lock:
+                now[0] -= 1
+
+        cluster.register(count)
+        cluster.run(Workflow([Step(f"s{i}", "count") for i in range(20)]), timeout=30)
+
+        assert most[0] <= 2

@@ -1,0 +1,44 @@
+"""What Binder is told, without Binder: versions are pinned, fit the package, and the package is all that is missing."""
+
+import os
+import re
+import subprocess
+import tomllib
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from tests.browser.lab import ROOT
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PINS = {
+    canonicalize_name(name): version
+    for name, version in (
+        line.split("==")
+        for line in (ROOT / "binder" / "requirements.txt").read_text().splitlines()
+        if not line.startswith("#")
+    )
+}
+
+
+def test_every_dependency_of_the_package_is_pinned_to_a_version_that_fits():
+    for text in PROJECT["dependencies"]:
+        needed = Requirement(text)
+
+        assert canonicalize_name(needed.name) in PINS, f"{needed.name} is not in binder/requirements.txt"
+        assert PINS[canonicalize_name(needed.name)] in needed.specifier
+
+
+def test_python_and_jupyter_are_pinned():
+    version = (ROOT / "binder" / "runtime.txt").read_text().strip()
+
+    assert re.fullmatch(r"python-3\.\d+", version)
+    assert Requirement(f"python{PROJECT['requires-python']}").specifier.contains(version.removeprefix("python-"))
+    assert {"jupyterlab", "notebook", "ipykernel"} <= PINS.keys()
+
+
+def test_post_build_can_be_run_and_is_good_bash():
+    script = ROOT / "binder" / "postBuild"
+
+    assert os.access(script, os.X_OK)
+    assert subprocess.run(["bash", "-n", str(script)], check=False).returncode == 0
