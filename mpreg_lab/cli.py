@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from mpreg_lab import __version__
 from mpreg_lab.client.aio import AsyncClient
 from mpreg_lab.client.run import Run
 from mpreg_lab.client.sync import Client
@@ -42,7 +43,13 @@ class UsageError(Exception):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; 0 if all went well, 1 if a workflow failed, 2 for bad usage."""
     try:
-        options = _parser().parse_args(arguments)
+        options, rest = _parser().parse_known_args(arguments)
+        if options.act is _lab:
+            options.jupyter = rest
+        elif rest:
+            raise UsageError(
+                f"unrecognized arguments: {' '.join(rest)}. mpreg-lab {options.command} --help lists the options"
+            )
         code: int = options.act(options)
         return code
     except UsageError as error:
@@ -72,8 +79,9 @@ def _demo(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     path = Path(options.file)
-    if not path.is_file():
-        raise UsageError(f"there is no file {options.file!r}")
+    if not path.exists() or path.is_dir():
+        what = "is a folder, not a file" if path.is_dir() else "is not there"
+        raise UsageError(f"cannot run {options.file}: it {what}")
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as exc:
@@ -133,8 +141,9 @@ def _lab(options: argparse.Namespace) -> int:
     if importlib.util.find_spec("jupyterlab") is None:
         raise UsageError("JupyterLab is not installed. Install it: pip install 'mpreg-lab[lab]'")
     notebook = _tutorial(Path(options.directory))
-    command = [sys.executable, "-m", "jupyter", "lab", str(notebook)]
-    return subprocess.call(command + (["--no-browser"] if options.no_browser else []))
+    if os.name == "posix" and os.geteuid() == 0 and "--allow-root" not in options.jupyter:
+        raise UsageError("JupyterLab should not run as root. In a container of your own: mpreg-lab lab --allow-root")
+    return subprocess.call([sys.executable, "-m", "jupyter", "lab", str(notebook), *options.jupyter])
 
 
 # --- helpers ------------------------------------------------------------------------------------------------------
@@ -228,7 +237,10 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="mpreg-lab", description=__doc__, allow_abbrev=False)
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=_Parser)
+    commands = parser.add_subparsers(
+        title="commands", required=True, metavar="COMMAND", parser_class=_Parser, dest="command"
+    )
+    parser.add_argument("--version", action="version", version=f"mpreg-lab {__version__}")
     demo = commands.add_parser("demo", help="run an example and show graph, results and latencies")
     demo.add_argument("name", nargs="?", default="data-pipeline", help=f"one of: {', '.join(EXAMPLES)}")
     demo.set_defaults(act=_demo)
@@ -254,9 +266,12 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("url", metavar="URL", help="any node of the cluster")
     _add_secrets(status)
     status.set_defaults(act=_status)
-    lab = commands.add_parser("lab", help="open JupyterLab on the first tutorial")
+    lab = commands.add_parser(
+        "lab",
+        help="open JupyterLab on the first tutorial",
+        description="Open JupyterLab on the first tutorial. Further options, such as --no-browser, are JupyterLab's.",
+    )
     lab.add_argument("directory", nargs="?", default=".", help="a checkout (default: the current folder)")
-    lab.add_argument("--no-browser", action="store_true", help="only start the server")
     lab.set_defaults(act=_lab)
     return parser
 

@@ -76,8 +76,8 @@ def test_a_failed_workflow_shows_the_failure_and_exits_with_1(tmp_path: Path):
         (["fly"], "argument COMMAND: invalid choice: 'fly' (choose from 'demo', 'run', 'node', 'status', 'lab'). "
                   "mpreg-lab --help lists the options"),
         (["demo", "nothing"], "there is no example 'nothing'. Examples: data-pipeline"),
-        (["demo", "--fast"], "unrecognized arguments: --fast. mpreg-lab --help lists the options"),
-        (["run", "missing.mpreg"], "there is no file 'missing.mpreg'"),
+        (["demo", "--fast"], "unrecognized arguments: --fast. mpreg-lab demo --help lists the options"),
+        (["run", "missing.mpreg"], "cannot run missing.mpreg: it is not there"),
         (["run", "flow.mpreg", "--timeout", "soon"],
          "argument --timeout: 'soon' is not a number of seconds. mpreg-lab run --help lists the options"),
         (["run", "flow.mpreg", "--functions", "missing_module"],
@@ -86,6 +86,7 @@ def test_a_failed_workflow_shows_the_failure_and_exits_with_1(tmp_path: Path):
          "cannot reach 'http://127.0.0.1:1': an address begins with memory:// or ws:// or wss://"),
         (["run", "flow.mpreg"],
          "step 'x': no node has a function 'frobnicate'. Functions: echo, echos. Register it: @cluster.function"),
+        (["run", "."], "cannot run .: it is a folder, not a file"),
         (["lab", "nowhere"],
          "there is no notebooks/01_first_workflow.ipynb in nowhere. Call it in a checkout, or name one"),
     ],

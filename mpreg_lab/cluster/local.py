@@ -64,6 +64,7 @@ class LocalCluster:
         processes: Whether each node has a process of its own: pure Python then uses all processors, functions travel as
             code, and `kill`, `pause` and `restart` do to a node what happens to machines.
         transport: How nodes in this process talk to each other: "memory", by reference, or "ws", over real websockets.
+            By reference, a function that changes its argument in place changes it for all steps, and for the notebook.
         slots: How many sync functions each node runs at once. None: 4, or the number of processors if that is more.
         token: What clients from outside must show. By default 256 random bits, which programs of the same user on this
             machine find by the address. None: who shows nothing comes in too, but may only speak JSON.

@@ -80,7 +80,9 @@ async def _begin(wanted: StandaloneNode, name: NodeName, say: Callable[[str], ob
         cluster_id = ClusterId(f"{name}-{secrets.token_hex(4)}")
         async with _open(wanted, name, cluster_id, token) as node:
             url = node.member.url
-            say(f"node {name!r} began cluster {cluster_id!r} at {url}. Its token is in {path}. Ctrl-C ends it")
+            say(
+                f"node {name!r} began cluster {cluster_id!r}. Ctrl-C ends it. Its token is in {path} and it is at {url}"
+            )
             await leave.wait()
 
 

@@ -141,7 +141,7 @@ def public_name(host: str) -> str:
 def _check_open(host: str, *, token: str | None, guests: bool, encrypted: bool) -> None:
     missing = []
     if not encrypted:
-        missing.append("TLS: LocalCluster(..., tls=Tls(cert='node.pem', key='node.key', ca='ca.pem'))")
+        missing.append("TLS: tls=Tls(cert='node.pem', key='node.key', ca='ca.pem'), or --cert, --key and --ca")
     if token is None or guests:
         missing.append("a token: leave out token=None")
     if missing:

@@ -89,7 +89,7 @@ def test_a_node_joins_a_cluster_from_another_terminal_and_leaves_on_ctrl_c(folde
 
 def test_the_first_node_of_a_new_cluster_says_where_it_is_and_where_its_token_is(folder):
     with node(folder, "--functions", "offers:anywhere", "--name", "alone") as (process, line):
-        path = Path(re.search(r"Its token is in (\S+)\. Ctrl-C ends it", line)[1])  # type: ignore[index]
+        path = Path(re.search(r"Its token is in (\S+) and it is at ws://127.0.0.1:\d+$", line)[1])  # type: ignore[index]
 
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         with Client(url_in(line), token=read_token(path)) as client:
