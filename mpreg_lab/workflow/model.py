@@ -165,6 +165,10 @@ class Workflow(msgspec.Struct, frozen=True):
         ) -> None: ...
 
     def __post_init__(self) -> None:
+        if isinstance(self.steps, (Step, str)) or not isinstance(self.steps, Iterable):
+            raise InvalidStepError(
+                f"a workflow is made of a list of steps, Workflow([Step(...)]), not {self.steps!r:.60}"
+            )
         if type(self.steps) is not tuple:
             force_setattr(self, "steps", tuple(self.steps))
         for step in self.steps:

@@ -7,7 +7,14 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from mpreg_lab.errors import CycleError, DuplicateStepError, EmptyWorkflowError, UnknownStepError, WorkflowError
+from mpreg_lab.errors import (
+    CycleError,
+    DuplicateStepError,
+    EmptyWorkflowError,
+    InvalidStepError,
+    UnknownStepError,
+    WorkflowError,
+)
 from mpreg_lab.types import StepName
 
 from .model import Workflow
@@ -59,6 +66,11 @@ def validate(workflow: Workflow) -> Plan:
         CycleError: If steps wait for each other.
         InvalidStepError: If a reference stands where a result cannot be put.
     """
+    if not isinstance(workflow, Workflow):
+        raise InvalidStepError(
+            f"expected a Workflow, not {type(workflow).__name__}. Text in the notation goes into a "
+            "%%mpreg_workflow cell, or through parse_workflow(text, names).workflow"
+        )
     keys = _keys(workflow)
     needs = []
     for step in workflow.steps:

@@ -234,3 +234,14 @@ def test_a_workflow_has_at_most_so_many_steps(monkeypatch):
         validate(Workflow(steps))
     with pytest.raises(WorkflowError, match="at most 3"):
         make_plan(Workflow(steps), ((),) * 4)
+
+
+@pytest.mark.parametrize("wrong", ["a = echo(1)", [Step("a", "f")], None])
+def test_what_is_no_workflow_is_refused_and_told_how_to_make_one(wrong):
+    with pytest.raises(InvalidStepError, match=f"expected a Workflow, not {type(wrong).__name__}"):
+        validate(wrong)
+
+
+def test_a_step_alone_is_no_list_of_steps():
+    with pytest.raises(InvalidStepError, match=r"a list of steps, Workflow\(\[Step\(...\)\]\), not Step"):
+        Workflow(Step("a", "f"))  # type: ignore[arg-type]

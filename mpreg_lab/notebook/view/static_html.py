@@ -24,6 +24,8 @@ __all__ = ["run_html"]
 
 _RESULTS = 20
 _STEPS = 200
+_CHARTED = 2000
+"""Steps of which the times are drawn: each is a bar, and a bar is 60 bytes in every copy of the notebook."""
 _TEXT = 2000
 """Characters of one result, one traceback, or one step's printed output."""
 _MONO = "margin:4px 0;white-space:pre-wrap"
@@ -137,6 +139,11 @@ def _printed(steps: list[StepRecord]) -> str:
 def _times(record: RunRecord) -> str:
     if record.status is RunStatus.RUNNING or not any(step.ran_s is not None for step in record.steps.values()):
         return ""
+    if len(record.steps) > _CHARTED:
+        told = (
+            f"{len(record.steps):,} steps are too many for pictures in a saved notebook: run.frame() has their times."
+        )
+        return f'<div style="margin-top:8px">{told}</div>'
     charts = (("Timeline", timeline_svg(record)), ("Latency", latency_svg(record)))
     return "".join(
         _folded(name, f'<img class="mpreg-timing" alt="{name} of the steps" src="{data_uri(chart)}">')

@@ -11,7 +11,8 @@ from mpreg_lab.notebook.view.charts_svg import latency_svg, timeline_svg
 from mpreg_lab.notebook.view.static_html import run_html
 from mpreg_lab.notebook.view.text import graph_text, run_text
 from mpreg_lab.notebook.view.text_graph import graph_rows
-from mpreg_lab.workflow.record import Failed, Failure, Finished, Opened, RunRecord
+from mpreg_lab.types import FunctionName, NodeName, StepName
+from mpreg_lab.workflow.record import Ended, Failed, Failure, Finished, Opened, RunRecord, RunStatus, StepPlan
 
 from . import runs
 
@@ -175,3 +176,15 @@ def test_a_graph_too_wide_to_draw_is_a_list():
 
     assert graph_rows([*names, "all"], [(n, "all") for n in names]) is None
     assert graph_text(record)[-1] == "○ all  f  ← x0, x1, x2, x3 and 26 more"
+
+
+def test_a_huge_run_is_saved_without_a_bar_for_each_step():
+    plans = tuple(StepPlan(StepName(f"s{i}"), FunctionName("f")) for i in range(5000))
+    finished = [Finished(1.0, plan.name, NodeName("n"), 1, 0.0, 0.0, 0.1, 0.2) for plan in plans]
+    record = RunRecord.of([Opened(0.0, plans), *finished, Ended(1.0, RunStatus.DONE)])
+
+    html = run_html(record, {})
+
+    assert "5,000 steps are too many for pictures" in html
+    assert "mpreg-timing" in html
+    assert 'alt="Timeline' not in html
