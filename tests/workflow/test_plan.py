@@ -244,4 +244,4 @@ def test_what_is_no_workflow_is_refused_and_told_how_to_make_one(wrong):
 
 def test_a_step_alone_is_no_list_of_steps():
     with pytest.raises(InvalidStepError, match=r"a list of steps, Workflow\(\[Step\(...\)\]\), not Step"):
-        Workflow(Step("a", "f"))  # type: ignore[arg-type]
+        Workflow(Step("a", "f"))
