@@ -287,8 +287,11 @@ class Faults:
         self._on_loop(partial(_change, network, action))
 
     def _on_loop(self, change: partial[None]) -> None:
+        network = self._of_links()
+
         async def changed() -> None:
             change()
+            await network.settled()
 
         self._loop.call(changed(), doing="cluster.faults")
 

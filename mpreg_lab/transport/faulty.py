@@ -51,6 +51,7 @@ class LinkFaults(msgspec.Struct, frozen=True):
 
 
 _CALM = LinkFaults()
+_SETTLED_S = 0.5
 
 
 class Network:
@@ -60,6 +61,7 @@ class Network:
         self._links: dict[tuple[str, str], LinkFaults] = {}
         self._dice: dict[tuple[str, str], random.Random] = {}
         self._seed = 0
+        self._torn: list[FaultyConnection] = []
         self._connections: weakref.WeakSet[FaultyConnection] = weakref.WeakSet()
 
     def seed(self, seed: int) -> None:
@@ -83,6 +85,16 @@ class Network:
             torn = before.cable is Cable.DEAD is not faults.cable
             if {connection.ours, connection.theirs} == {source, target} and (torn or faults.cable is Cable.BROKEN):
                 connection.abort()
+                self._torn.append(connection)
+
+    async def settled(self) -> None:
+        """Wait until everybody knows of the connections that were cut, at most a moment."""
+        torn, self._torn = self._torn, []
+        waiting = [asyncio.ensure_future(connection.ended.wait()) for connection in torn]
+        if waiting:
+            _, late = await asyncio.wait(waiting, timeout=_SETTLED_S)
+            for future in late:
+                future.cancel()
 
     def heal(self, a: str = "", b: str = "") -> None:
         """End all faults between two ends; with one alone those of all its links, without any all."""
@@ -127,6 +139,8 @@ class FaultyConnection(Connection):
         self.trusted = inner.trusted
         self.peer_name = inner.peer_name
         self.ours, self.theirs = ours, theirs
+        self.ended = asyncio.Event()
+        """Whether who reads has come to the end."""
         self._inner = inner
         self._out = _Way(network, ours, theirs, inner.send)
         self._in = _Way(network, theirs, ours, self._put)
@@ -137,6 +151,13 @@ class FaultyConnection(Connection):
         self._out.take(frame)
 
     async def __aiter__(self) -> AsyncIterator[Frame | Message]:
+        try:
+            async for frame in self._frames():
+                yield frame
+        finally:
+            self.ended.set()
+
+    async def _frames(self) -> AsyncIterator[Frame | Message]:
         frames = self._inner.__aiter__()
         async for frame in frames:
             if not self._in.calm:

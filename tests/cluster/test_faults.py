@@ -34,7 +34,7 @@ def fan(function: str, count: int) -> Workflow:
 
 
 def test_a_step_beyond_a_cut_link_is_lost_and_one_after_healing_is_not(cluster):
-    started = []
+    started: list[int] = []
     cluster.register(started.append, name="work", resources="w")
     cluster.faults.cut("a", "b")
 
@@ -56,7 +56,7 @@ def test_a_cut_link_costs_no_node_its_place_while_others_reach_it(cluster):
 
 
 def test_a_step_whose_call_is_dropped_ends_by_its_timeout_and_never_started(cluster):
-    started = []
+    started: list[int] = []
     cluster.register(started.append, name="work", resources="w")
     cluster.call("work", 0)
     cluster.faults.drop("a", "b", 1.0)
@@ -69,7 +69,7 @@ def test_a_step_whose_call_is_dropped_ends_by_its_timeout_and_never_started(clus
 
 @pytest.mark.parametrize("ends", [("a", "b"), ("client", "a")])
 def test_what_is_delivered_twice_starts_once(cluster, ends):
-    started = []
+    started: list[int] = []
 
     @cluster.function(resources="w")
     def work(i):
