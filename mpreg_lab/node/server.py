@@ -19,6 +19,7 @@ from mpreg_lab.errors import (
     MpregError,
     ProtocolError,
     RemoteError,
+    RoutingError,
     RunCancelledError,
     StepNotFinishedError,
 )
@@ -331,8 +332,6 @@ class Node:
                 self._runs_of.get(peer, set()).discard(message.u)
                 self._forget(message.u)
 
-        if submit.u in self._runs_of.get(peer, ()):
-            return  # A network may deliver it twice, and the run is under way: it will be answered.
         try:
             # Who is of another kind cannot ask for results afterwards.
             run = self._admit(peer, submit, send_and_forget if peer.foreign else send)
@@ -353,7 +352,11 @@ class Node:
             raise ProtocolError("the shapes of the workflow do not fit its steps")
         shapes = submit.shapes or [(None, ())] * len(plan.needs)
         for step, (positional, keywords) in zip(submit.workflow.steps, shapes, strict=True):
-            self._router.check(step, positional, keywords)
+            try:
+                self._router.check(step, positional, keywords)
+            except RoutingError:
+                if step.wait_for_s is None:
+                    raise
         run = EntryRun(submit, plan, self._router, self, send)
         self._runs[run.id] = run
         self._runs_of.setdefault(peer, set()).add(run.id)

@@ -264,6 +264,18 @@ def test_what_follows_a_cancelled_step_never_starts(shared, ledger):
     assert run.record.steps["t"].status == "cancelled"
 
 
+def test_a_step_waits_for_a_node_that_can_run_it_and_starts_once(fragile, ledger):
+    fragile.register(ledger.start, name="work", resources="w")
+    fragile.kill("one")
+    until(lambda: isinstance(failure(fragile, one("work", node="one")), RoutingError))
+
+    run = fragile.submit(one("work", node="one", wait_for_s=PATIENCE_S))
+    fragile.restart("one")
+    run.wait(PATIENCE_S)
+
+    assert (run["s"], ledger.starts) == (1, 1)
+
+
 # --- links ----------------------------------------------------------------------------------------------------------
 
 
