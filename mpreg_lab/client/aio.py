@@ -48,6 +48,10 @@ from .run import Run
 
 __all__ = ["AsyncClient"]
 
+_FIRST_PAUSE_S = 0.05
+_LONGEST_PAUSE_S = 2.0
+"""Between two tries to reach the cluster again; each pause is twice as long as the one before."""
+
 _PLAIN = frozenset((int, float, str, bool, type(None), Ref))
 
 
@@ -124,7 +128,7 @@ class AsyncClient:
         plan = validate(workflow)
         check_arguments(workflow)
         _check_timeout(timeout)
-        await self.connect()
+        await self._connect_for(workflow)
         return self.start(plan, timeout=timeout)
 
     async def call(self, function: str, /, *args: Any, **kwargs: Any) -> Any:
@@ -207,6 +211,18 @@ class AsyncClient:
         return run
 
     # --- messages ---
+
+    async def _connect_for(self, workflow: Workflow) -> None:
+        """Connect; if nobody answers, as often again as every step may be tried: nothing has been started yet."""
+        pause_s = max(_FIRST_PAUSE_S, *(step.backoff_s for step in workflow.steps))
+        for _ in range(min(step.retries for step in workflow.steps)):
+            try:
+                await self.connect()
+                return
+            except ConnectError:
+                await asyncio.sleep(pause_s)
+                pause_s = min(_LONGEST_PAUSE_S, 2 * pause_s)
+        await self.connect()
 
     async def _dial_url(self) -> Connection:
         if not self.url:

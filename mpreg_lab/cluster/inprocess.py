@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Literal
 
 from mpreg_lab.errors import ClusterError
@@ -10,9 +11,11 @@ from mpreg_lab.node.functions import Function
 from mpreg_lab.node.server import Node
 from mpreg_lab.protocol.messages import Member
 from mpreg_lab.transport.base import Connection, Listener
+from mpreg_lab.transport.faulty import Network
 from mpreg_lab.transport.memory import MemoryConnection
 from mpreg_lab.types import ClusterId, FunctionName, NodeName, Resource
 
+from .faults import CLIENT
 from .opening import Doorway, dialler, open_node
 from .spec import NodeSpec
 
@@ -50,7 +53,7 @@ class InProcessHandle:
 
     async def join(self, seed: Member) -> None:
         """Have the node enter the cluster of another one."""
-        await self.node.join(await self._launcher.dial(seed))
+        await self.node.join(await self._launcher.dial(self.spec.name, seed))
 
     async def stop(self) -> None:
         """End the node and close its door."""
@@ -89,12 +92,16 @@ class InProcessLauncher:
     Args:
         door: How clients and nodes from outside reach the nodes.
         transport: How the nodes talk to each other.
+
+    Attributes:
+        network: What is wrong between nodes, and between them and the client of this process.
     """
 
     def __init__(self, cluster_id: ClusterId, *, door: Doorway, transport: TransportName) -> None:
         self._cluster_id = cluster_id
         self._door = door
         self._transport = transport
+        self.network = Network()
         self._dial_url = dialler(door.token, door.tls)
         self._nodes: dict[NodeName, Node] = {}
 
@@ -103,7 +110,7 @@ class InProcessLauncher:
         node, listener = await open_node(
             spec,
             self._cluster_id,
-            self.dial,
+            partial(self.dial, spec.name),
             token=self._door.token,
             guests=self._door.guests,
             tls=self._door.tls,
@@ -121,10 +128,13 @@ class InProcessLauncher:
 
     async def connect(self, handle: InProcessHandle) -> Connection:
         """A connection for a client of this process."""
-        return await self.dial(handle.member)
+        return await self.dial(CLIENT, handle.member)
 
-    async def dial(self, member: Member) -> Connection:
-        """A connection to a node, whether it lives here or not."""
+    async def dial(self, ours: str, member: Member) -> Connection:
+        """A connection from a node, or a client, to a node, whether it lives here or not."""
+        return await self.network.dial(ours, member.name, partial(self._dial, member))
+
+    async def _dial(self, member: Member) -> Connection:
         node = self._nodes.get(member.name)
         if node is None or self._transport == "ws":
             return await self._dial_url(member)

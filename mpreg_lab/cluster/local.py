@@ -36,6 +36,7 @@ from mpreg_lab.workflow.plan import did_you_mean
 
 from .base import Handle, Launcher
 from .entry import Entry
+from .faults import FaultLog, Faults
 from .inprocess import InProcessLauncher, TransportName
 from .opening import Doorway, cluster_token
 from .processes import ProcessLauncher
@@ -118,6 +119,7 @@ class LocalCluster:
             else InProcessLauncher(self.cluster_id, door=door, transport=transport)
         )
         self._entry = Entry(self._launcher, self._handles)
+        self._fault_log = FaultLog()
         self._token_file = TokenFile(self.cluster_id, door.token)
         self._finalizer = weakref.finalize(self, _shut_down, self._loop, self._handles, self._token_file)
         try:
@@ -323,6 +325,12 @@ class LocalCluster:
         if self._token is not None:
             raise ClusterSpecError("nodes of MPREG cannot show a token. Make the cluster with LocalCluster(token=None)")
         self._loop.call(self._aio.meet(url), doing="join()")
+
+    @property
+    def faults(self) -> Faults:
+        """What can be done to this cluster to see how it copes: `cluster.faults.cut("a", "b")`, see docs/faults.md."""
+        network = self._launcher.network if isinstance(self._launcher, InProcessLauncher) else None
+        return Faults(self, self._loop, network, self._fault_log)
 
     @property
     def url(self) -> str:

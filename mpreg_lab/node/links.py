@@ -32,6 +32,7 @@ class Link:
         self._queue: deque[Message] = deque()
         self.peer: Peer | None = None
         self._opening: asyncio.Task[Peer] | None = asyncio.get_running_loop().create_task(self._open(open_peer))
+        self._opening.add_done_callback(_seen)
 
     @classmethod
     def accepted(cls, name: NodeName, peer: Peer, lost: Callable[[Link], None]) -> Link:
@@ -103,6 +104,12 @@ class Link:
         """The connection has ended."""
         self.peer = None
         self._lost(self)
+
+
+def _seen(opening: asyncio.Task[Peer]) -> None:
+    """Who waits for the connection hears why there is none; if nobody does, there is nobody to tell."""
+    if not opening.cancelled():
+        opening.exception()
 
 
 def _nothing(_: object) -> None:

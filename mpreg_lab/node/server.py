@@ -22,6 +22,7 @@ from mpreg_lab.errors import (
     MpregError,
     ProtocolError,
     RemoteError,
+    RoutingError,
     RunCancelledError,
     StepNotFinishedError,
 )
@@ -116,6 +117,8 @@ class Node:
         self._runs_of: dict[Peer, set[RunId]] = {}
         self._values: dict[RunId, dict[StepName, Payload]] = {}
         self._origins: dict[RunId, tuple[NodeName, Callable[[list[Outcome]], None]]] = {}
+        self._taken: dict[RunId, set[tuple[int, int]]] = {}
+        """The first call and attempt of what other nodes gave us."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopped = False
 
@@ -352,7 +355,11 @@ class Node:
             raise ProtocolError("the shapes of the workflow do not fit its steps")
         shapes = submit.shapes or [(None, ())] * len(plan.needs)
         for step, (positional, keywords) in zip(submit.workflow.steps, shapes, strict=True):
-            self._router.check(step, positional, keywords)
+            try:
+                self._router.check(step, positional, keywords)
+            except RoutingError:
+                if step.wait_for_s is None:
+                    raise
         run = EntryRun(submit, plan, self._router, self, send)
         self._runs[run.id] = run
         self._runs_of.setdefault(peer, set()).add(run.id)
@@ -447,7 +454,19 @@ class Node:
             raise ProtocolError(f"run {calls.run!r} is coordinated here: nobody else gives out its steps")
         if not all(lane.calls for lane in calls.lanes):
             raise ProtocolError("a lane without a call")
+        if self._took_before(calls):
+            return
         self._take_calls(calls, self._name_of(peer), report, pack=not peer.connection.carries_objects)
+
+    def _took_before(self, calls: Calls) -> bool:
+        """Whether this very message came already: a network may deliver it twice, and a step must not start twice."""
+        if not calls.lanes:
+            return False
+        first, taken = calls.lanes[0].calls[0], self._taken.setdefault(calls.run, set())
+        if (first.key, first.attempt) in taken:
+            return True
+        taken.add((first.key, first.attempt))
+        return False
 
     def _on_calls_done(self, peer: Peer, message: CallsDone) -> None:
         run = self._runs.get(message.run)
@@ -521,6 +540,7 @@ class Node:
         run = self._runs.pop(run_id, None)
         self._values.pop(run_id, None)
         self._origins.pop(run_id, None)
+        self._taken.pop(run_id, None)
         if run is not None:
             for node in run.nodes - {self.name}:
                 if self._membership.get(node) is not None:
@@ -619,6 +639,7 @@ class Node:
                 # It may give the same steps to another node.
                 self._executor.cancel(run_id)
                 self._values.pop(run_id, None)
+                self._taken.pop(run_id, None)
                 del self._origins[run_id]
 
     def _name_of(self, peer: Peer) -> NodeName:

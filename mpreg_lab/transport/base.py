@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable
-from typing import ClassVar
 
 from mpreg_lab.protocol.messages import Message
 from mpreg_lab.types import Frame
@@ -20,7 +19,7 @@ OPEN_TIMEOUT_S = 2.0
 class Connection(ABC):
     """One end of a two-way stream of frames that come whole and in order. Belongs to the loop that it was made on."""
 
-    carries_objects: ClassVar[bool] = False
+    carries_objects: bool = False
     """Whether `send` takes messages themselves, by reference, and no frames."""
 
     trusted: bool = True

@@ -26,9 +26,10 @@ Kind = Literal["step", "group", "member", "value"]
 _OPTIONS = {
     "retry": ("retries", "retry(n, backoff=s)"),
     "timeout": ("timeout_s", "timeout(s)"),
+    "wait_for": ("wait_for_s", "wait_for(s)"),
     "on": ("node", 'on("node")'),
 }
-_OPTIONS_TEXT = 'retry(n, backoff=s), timeout(s) or on("node")'
+_OPTIONS_TEXT = 'retry(n, backoff=s), timeout(s), wait_for(s) or on("node")'
 
 _NO_VALUE = "{name!r} is a step: its result exists only when the workflow runs"
 

@@ -53,7 +53,8 @@ def _values(step: Step) -> list[Any]:
     """All that may differ between the members of a fan-out, in the order in which `_call` takes it."""
     resources: Any = tuple(sorted(step.resources))
     resources = resources[0] if len(resources) == 1 else resources
-    return [*step.args, *step.kwargs.values(), resources, step.retries, step.backoff_s, step.timeout_s, step.node]
+    options = (step.retries, step.backoff_s, step.timeout_s, step.wait_for_s, step.node)
+    return [*step.args, *step.kwargs.values(), resources, *options]
 
 
 def _call(step: Step, texts: Sequence[str], names: set[str]) -> str:
@@ -62,7 +63,7 @@ def _call(step: Step, texts: Sequence[str], names: set[str]) -> str:
         raise WorkflowError(
             f"the notation cannot call {step.function!r}: it is no plain or dotted name", step=step.name
         )
-    *arguments, resources, retries, backoff, timeout, node = texts
+    *arguments, resources, retries, backoff, timeout, wait_for, node = texts
     positional = len(step.args)
     keywords = (
         f"{key}={text}" if _is_name(key) else f"**{{{key!r}: {text}}}"
@@ -77,6 +78,8 @@ def _call(step: Step, texts: Sequence[str], names: set[str]) -> str:
         call += f" | retry({retries})"
     if timeout not in _DEFAULTS:
         call += f" | timeout({timeout})"
+    if wait_for not in _DEFAULTS:
+        call += f" | wait_for({wait_for})"
     if node not in _DEFAULTS:
         call += f" | on({node})"
     return call

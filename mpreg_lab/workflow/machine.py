@@ -54,6 +54,9 @@ __all__ = [
 CHAIN_LIMIT = 1000
 """Steps that travel as one piece at most: a longer chain goes on in a second one, so that frames stay small."""
 
+LOOK_AGAIN_S = 0.05
+"""How often a step that waits for a node that can run it is placed again."""
+
 
 class Placer(Protocol):
     """Chooses nodes. Told of every start and end, so that it knows how busy they are."""
@@ -188,6 +191,7 @@ class RunMachine:
         self._started_s: list[float | None] = [None] * count
         self._next = [-1] * count  # the step that follows in the same chain
         self._told = [0] * count  # events given out for the attempt: 1 queued, 2 sent, 3 started
+        self._patience: dict[int, float] = {}  # when a step that waits for a node gives up
         self._failed_on: dict[int, set[NodeName]] = {}
         self._timers: list[tuple[float, int, int, StepStatus]] = []  # (due_s, key, attempt, state), a heap
         self._dirty: dict[int, None] = {}
@@ -202,7 +206,7 @@ class RunMachine:
 
     @property
     def due_s(self) -> float | None:
-        """When a Tick is due: a retry, or the end of a time-out. None: never."""
+        """When a Tick is due: a retry, another look for a node, or the end of a time-out. None: never."""
         while self._timers and not self._still_means_something(self._timers[0]):
             heapq.heappop(self._timers)
         return self._timers[0][0] if self._timers else None
@@ -338,10 +342,10 @@ class RunMachine:
             if not self._still_means_something(timer):
                 continue
             _, key, _, state = timer
-            if state is StepStatus.RETRYING:
-                self._ready(key, event.now_s)
-            else:
+            if state is StepStatus.RUNNING:
                 self._time_out(key, event.now_s)
+            else:
+                self._ready(key, event.now_s)
 
     def _cancel(self, event: Cancel) -> None:
         self.status = RunStatus.CANCELLED
@@ -359,19 +363,34 @@ class RunMachine:
     def _ready(self, key: int, now_s: float) -> None:
         """Nothing is missing: place the step, with what can follow it in one piece."""
         step = self._steps[key]
-        self._ready_s[key] = now_s
+        if key not in self._patience:
+            self._ready_s[key] = now_s
         near = {node for need in self.plan.needs[key] if (node := self._node[need]) is not None}
         try:
             node = self._placer.choose(step, near, self._failed_on.get(key, ()))
         except MpregError as error:
-            self._fail(key, error, Failed(now_s, step.name, failure_of(error), None, self._attempt[key]))
+            if not self._waits_on(key, now_s):
+                self._fail(key, error, Failed(now_s, step.name, failure_of(error), None, self._attempt[key]))
             return
+        self._patience.pop(key, None)
         # Before what follows it, so that the events of a chain come in its order.
         self._dirty[key] = None
         followers = self._followers(key, node)
         then = tuple(self._send(k, node, now_s) for k in followers)
         self._todo.append(self._send(key, node, now_s, then))
         self._placer.began(node, 1 + len(then))
+
+    def _waits_on(self, key: int, now_s: float) -> bool:
+        """Whether the step may wait for a node that can run it; then it is placed again soon."""
+        wait_for_s = self._steps[key].wait_for_s
+        if wait_for_s is None:
+            return False
+        until_s = self._patience.setdefault(key, now_s + wait_for_s)
+        if now_s >= until_s:
+            return False
+        again_s = min(until_s, now_s + LOOK_AGAIN_S)
+        heapq.heappush(self._timers, (again_s, key, self._attempt[key], self._state[key]))
+        return True
 
     def _followers(self, key: int, node: NodeName) -> list[int]:
         chain: list[int] = []

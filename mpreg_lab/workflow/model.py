@@ -81,6 +81,8 @@ class Step(msgspec.Struct, frozen=True, omit_defaults=True):
     """Seconds that one attempt may take from being sent. None: no limit."""
     node: NodeName | None = None
     """The only node that may run it. None: any that can."""
+    wait_for_s: float | None = None
+    """Seconds that it waits, when it is ready, for a node that can run it. None: it fails at once if there is none."""
 
     if TYPE_CHECKING:
 
@@ -95,6 +97,7 @@ class Step(msgspec.Struct, frozen=True, omit_defaults=True):
             backoff_s: float = 0.0,
             timeout_s: float | None = None,
             node: str | None = None,
+            wait_for_s: float | None = None,
         ) -> None: ...
 
     def __post_init__(self) -> None:
@@ -113,6 +116,8 @@ class Step(msgspec.Struct, frozen=True, omit_defaults=True):
             force_setattr(self, "resources", _resources(name, self.resources))
         if self.retries or self.backoff_s or self.timeout_s is not None or self.node is not None:
             self._check_options()
+        if self.wait_for_s is not None and (not _is_number(self.wait_for_s) or self.wait_for_s <= 0):
+            raise _wrong(name, "wait_for_s", "seconds, more than 0", self.wait_for_s)
 
     def _check_options(self) -> None:
         if isinstance(self.retries, bool) or not isinstance(self.retries, int) or self.retries < 0:

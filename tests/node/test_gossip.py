@@ -74,7 +74,7 @@ class Flaky(Connection):
     def __init__(self, inner: Connection, swallows: Callable[[], bool]) -> None:
         self.inner = inner
         self.peer_name = inner.peer_name
-        self.carries_objects = inner.carries_objects  # type: ignore[misc]
+        self.carries_objects = inner.carries_objects
         self._swallows = swallows
 
     def send(self, frame: Any) -> None:

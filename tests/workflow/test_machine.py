@@ -348,6 +348,53 @@ def test_a_step_that_ended_has_no_time_out():
     assert bench.feed(Tick(6.0)) == []
 
 
+# --- waiting for a node ---
+
+
+def test_a_step_that_no_node_can_run_waits_for_one():
+    nodes = Nodes("n1", lacks=[("n1", "f")])
+    bench = Bench(Step("a", "f", wait_for_s=1.0), nodes=nodes)
+
+    assert bench.start() == []
+    assert bench.feed(Tick(bench.machine.due_s)) == []
+    nodes.lacks.clear()
+    assert bench.feed(Tick(bench.machine.due_s)) == ["a@n1"]
+    bench.returned("a")
+    assert bench.machine.status is RunStatus.DONE
+
+
+def test_a_step_does_not_wait_longer_for_a_node_than_it_may():
+    bench = Bench(Step("a", "f", wait_for_s=1.0), nodes=Nodes("n1", lacks=[("n1", "f")]))
+    bench.start()
+    looks = 0
+    while bench.machine.due_s is not None:
+        last_s = bench.machine.due_s
+        bench.feed(Tick(last_s))
+        looks += 1
+
+    assert (last_s, bench.state("a")) == (1.0, StepStatus.FAILED)
+    assert looks >= 20
+
+
+def test_a_step_that_waits_for_a_node_is_cancelled_with_its_run():
+    bench = Bench(Step("a", "f", wait_for_s=1.0), nodes=Nodes("n1", lacks=[("n1", "f")]))
+    bench.start()
+
+    assert bench.feed(Cancel(0.5)) == []
+    assert (bench.state("a"), bench.machine.due_s) == (StepStatus.CANCELLED, None)
+
+
+def test_a_retry_waits_for_a_node_to_come_back():
+    nodes = Nodes("n1")
+    bench = Bench(Step("a", "f", retries=1, wait_for_s=1.0), nodes=nodes)
+    bench.start()
+    nodes.lacks.add(("n1", "f"))
+    assert bench.feed(Lost(0.1, "n1")) == []
+    nodes.lacks.clear()
+
+    assert bench.feed(Tick(bench.machine.due_s)) == ["a@n1"]
+
+
 # --- what comes too late ---
 
 

@@ -208,6 +208,7 @@ def test_expressions_are_evaluated_once_in_the_order_of_the_lines():
         ("| retry(2)", {"retries": 2}),
         ("| retry(n, backoff=n / 2)", {"retries": 4, "backoff_s": 2.0}),
         ("| timeout(0.5)", {"timeout_s": 0.5}),
+        ("| wait_for(2)", {"wait_for_s": 2}),
         ("| timeout(None)", {}),
         ('| on("a")', {"node": "a"}),
         (
@@ -319,7 +320,7 @@ IMPORT = "an import cannot stand here. Put it in a cell of its own"
 FUNCTION = "a function cannot be defined here. Put it in a cell of its own"
 LOOP = "a loop cannot stand here. For several calls of one function write name = [function(x) for x in xs]"
 MAGIC = "magics, shell commands and ? cannot stand in a workflow. Put this in a cell of its own"
-OPTIONS = 'retry(n, backoff=s), timeout(s) or on("node")'
+OPTIONS = 'retry(n, backoff=s), timeout(s), wait_for(s) or on("node")'
 BRACKETS = "@ and | belong to the call, inside the brackets: [function(x) @ ... for x in xs]"
 OPERATOR = "only @ and | can follow the call. Put what has another operator in parentheses"
 
@@ -661,6 +662,7 @@ def steps(draw, name, refs):
         draw(st.floats(0, 10)),
         draw(st.none() | st.floats(0.5, 10)),
         draw(st.none() | st.text(min_size=1, max_size=3)),
+        draw(st.none() | st.floats(0.5, 10)),
     )
 
 
@@ -703,6 +705,7 @@ def member(first, name, i, value, retries):
         first.backoff_s,
         first.timeout_s,
         first.node,
+        first.wait_for_s,
     )
 
 
