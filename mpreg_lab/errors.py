@@ -27,6 +27,7 @@ MpregError
 │   ├── NoClusterError                there is no cluster of that name, or none at all
 │   ├── ClusterStoppedError           the cluster was stopped
 │   ├── ClusterSpecError (ValueError) the description of a cluster is wrong
+│   ├── OverloadedError               a queue is full: nothing was done, try again later
 │   ├── UnknownNodeError (LookupError)
 │   └── FunctionError (ValueError)    a function cannot be registered
 ├── ConnectError (ConnectionError)    nobody answers, or the door is locked
@@ -60,6 +61,7 @@ __all__ = [
     "NoClusterError",
     "NodeLostError",
     "NotationError",
+    "OverloadedError",
     "ProtocolError",
     "ReferenceValueError",
     "RemoteError",
@@ -283,6 +285,10 @@ class ClusterStoppedError(ClusterError):
 
 class ClusterSpecError(ClusterError, ValueError):
     """The description of a cluster is wrong."""
+
+
+class OverloadedError(ClusterError):
+    """A queue is full, so that what was asked for has not begun: ask again when something has ended."""
 
 
 class UnknownNodeError(ClusterError, LookupError):

@@ -16,6 +16,7 @@ from mpreg_lab.errors import (
     ConnectError,
     ConnectionLostError,
     MpregError,
+    OverloadedError,
     ProtocolError,
     UnserialisableArgumentError,
     WorkflowError,
@@ -51,6 +52,10 @@ __all__ = ["AsyncClient"]
 _FIRST_PAUSE_S = 0.05
 _LONGEST_PAUSE_S = 2.0
 """Between two tries to reach the cluster again; each pause is twice as long as the one before."""
+MAX_RUNS = 50_000
+"""Under way for one client: each takes some kilobytes here and at the node."""
+MAX_UNSENT_BYTES = 2 << 30
+"""Two of the longest frames: what waits to leave is held, arrays and all, and half of what cuts a connection."""
 
 _PLAIN = frozenset((int, float, str, bool, type(None), Ref))
 
@@ -124,6 +129,7 @@ class AsyncClient:
 
         Raises:
             WorkflowError: If it cannot run as it is written; nothing was sent.
+            OverloadedError: If 50,000 runs of this client are under way, or 2 GiB have not left it; nothing was sent.
         """
         plan = validate(workflow)
         check_arguments(workflow)
@@ -184,6 +190,7 @@ class AsyncClient:
         """Submit a checked workflow over the open connection. On the client's loop."""
         assert self._peer is not None
         assert self._loop is not None
+        self._check_room(self._peer)
         run = Run(RunId(_unique()), plan, _Owner(self, self._loop))
         self._runs[run.id] = self._waiting[run.id] = run
         weakref.finalize(run, _forget, weakref.ref(self), self._loop, run.id).atexit = False
@@ -209,6 +216,18 @@ class AsyncClient:
         if self._peer.closed:
             self._lost(run)
         return run
+
+    def _check_room(self, peer: Peer) -> None:
+        if len(self._waiting) >= MAX_RUNS:
+            raise OverloadedError(
+                f"{len(self._waiting)} runs of this client are under way: at most {MAX_RUNS}. "
+                "Wait until some have ended"
+            )
+        if peer.pending_bytes > MAX_UNSENT_BYTES:
+            raise OverloadedError(
+                f"{peer.pending_bytes} bytes have not left this client yet: at most {MAX_UNSENT_BYTES}. "
+                "Wait until some runs have ended"
+            )
 
     # --- messages ---
 

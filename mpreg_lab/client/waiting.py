@@ -79,10 +79,37 @@ async def wait_async(ended: asyncio.Event) -> None:
     """Wait on an event loop; on the main thread, where signals arrive, it wakes up now and then to see them."""
     import asyncio  # not above: the facade loads this module, and has to be quick
 
-    slice_s = _SLICE_S if threading.current_thread() is threading.main_thread() else None
-    while not ended.is_set():
-        try:
-            async with asyncio.timeout(slice_s):
-                await ended.wait()
-        except TimeoutError:
-            continue
+    if threading.current_thread() is not threading.main_thread():
+        await ended.wait()
+        return
+    loop = asyncio.get_running_loop()
+    ticker = _tickers.setdefault(loop, _Ticker(loop))
+    ticker.waiters += 1
+    if ticker.waiters == 1:
+        ticker.tick()
+    try:
+        await ended.wait()
+    finally:
+        ticker.waiters -= 1
+        if not ticker.waiters:
+            ticker.stop()
+            _tickers.pop(loop, None)
+
+
+class _Ticker:
+    """Wakes a loop now and then, for all who wait there: with a timer for each, 10,000 runs would do nothing else."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.waiters = 0
+        self._loop = loop
+        self._handle: asyncio.TimerHandle | None = None
+
+    def tick(self) -> None:
+        self._handle = self._loop.call_later(_SLICE_S, self.tick)
+
+    def stop(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+
+
+_tickers: dict[asyncio.AbstractEventLoop, _Ticker] = {}

@@ -31,6 +31,8 @@ from .output import Printed, capture, install, uninstall
 __all__ = ["Executor", "Job", "Report"]
 
 REPORT_S = 0.02
+MAX_LANES = 100_000
+"""A node that has so many takes no more: as many as one workflow may need, some hundred megabytes, minutes of work."""
 INLINE_BYTES = 64 * 1024
 """A packed result up to this size travels with its outcome; a bigger one stays until somebody fetches it."""
 _PLAIN = frozenset((int, float, str, bool, type(None)))
@@ -101,6 +103,11 @@ class Executor:
                 # A task that has not begun yet sees that by itself; cancelled, it would never begin, and never end.
                 if job.task is not None and job.since_s is not None and job.calls[job.position].key in job.dropped:
                     job.task.cancel()
+
+    @property
+    def full(self) -> bool:
+        """Whether there is so much to do that nothing more should be taken on."""
+        return len(self._jobs) >= MAX_LANES
 
     @property
     def running(self) -> int:

@@ -20,6 +20,7 @@ from mpreg_lab.errors import (
     ConnectError,
     ConnectionLostError,
     MpregError,
+    OverloadedError,
     ProtocolError,
     RemoteError,
     RoutingError,
@@ -60,6 +61,7 @@ from mpreg_lab.transport.peer import Peer
 from mpreg_lab.types import ClusterId, FunctionName, NodeName, Resource, RunId, StepName
 from mpreg_lab.workflow.plan import make_plan
 
+from . import executor
 from .arrivals import load_function
 from .executor import Executor, Job
 from .failures import failure
@@ -113,7 +115,8 @@ class Node:
         self._foreign = Foreigners(self)
         self._links: dict[NodeName, Link] = {}
         self._peers: set[Peer] = set()
-        self._runs: OrderedDict[RunId, EntryRun] = OrderedDict()
+        self._runs: dict[RunId, EntryRun] = {}
+        self._ended: OrderedDict[RunId, None] = OrderedDict()
         self._runs_of: dict[Peer, set[RunId]] = {}
         self._values: dict[RunId, dict[StepName, Payload]] = {}
         self._origins: dict[RunId, tuple[NodeName, Callable[[list[Outcome]], None]]] = {}
@@ -329,15 +332,13 @@ class Node:
     def run_for(self, peer: Peer, submit: Submit, send: Callable[[Message], None]) -> None:
         """Run a workflow on behalf of the other end of a connection, and give `send` what there is to say."""
 
-        def send_and_forget(message: Message) -> None:
+        def tell(message: Message) -> None:
             send(message)
             if isinstance(message, RunDone):
-                self._runs_of.get(peer, set()).discard(message.u)
-                self._forget(message.u)
+                self._keep_ended(peer, message.u)
 
         try:
-            # Who is of another kind cannot ask for results afterwards.
-            run = self._admit(peer, submit, send_and_forget if peer.foreign else send)
+            run = self._admit(peer, submit, tell)
         except MpregError as error:
             send(RunDone(submit.u, refused=Payload.of_error(error)))
             return
@@ -346,6 +347,7 @@ class Node:
     def _admit(self, peer: Peer, submit: Submit, send: Callable[[Message], None]) -> EntryRun:
         if self._stopped:
             raise ClusterError(f"node {self.name!r} is stopping")
+        self._check_room()
         if submit.u in self._runs:
             raise ProtocolError(f"a run {submit.u!r} exists already")
         plan = make_plan(submit.workflow, submit.needs)
@@ -363,7 +365,6 @@ class Node:
         run = EntryRun(submit, plan, self._router, self, send)
         self._runs[run.id] = run
         self._runs_of.setdefault(peer, set()).add(run.id)
-        self._drop_old_runs()
         return run
 
     def _answer(self, peer: Peer, message: Message) -> None:
@@ -512,16 +513,32 @@ class Node:
         try:
             values.update(zip(calls.held, await asyncio.gather(*fetched), strict=True))
         except MpregError as error:
-            told = Payload.of_error(error)
-            firsts = (lane.calls[0] for lane in calls.lanes)
-            self._report(
-                calls.run,
-                [CallFailed(c.key, c.attempt, 0.0, None, 0.0, told, failure(error)) for c in firsts],
-            )
+            self._fail(calls, error)
             return
         self._work(calls, values, pack=pack)
 
+    def _fail(self, calls: Calls, error: MpregError) -> None:
+        told = Payload.of_error(error)
+        firsts = (lane.calls[0] for lane in calls.lanes)
+        self._report(
+            calls.run,
+            [CallFailed(c.key, c.attempt, 0.0, None, 0.0, told, failure(error)) for c in firsts],
+        )
+
+    def _check_room(self) -> None:
+        if self._executor.full:
+            raise OverloadedError(
+                f"node {self.name!r} has {self._executor.running} calls to make: at most {executor.MAX_LANES}. "
+                "Call again later, or with retry(n), or add nodes with the function"
+            )
+
     def _work(self, calls: Calls, values: dict[StepName, Payload], *, pack: bool) -> None:
+        try:
+            self._check_room()
+        except OverloadedError as error:
+            # Not at once: a run that is just giving out its steps cannot hear of one that has failed.
+            asyncio.get_running_loop().call_soon(self._fail, calls, error)
+            return
         for lane in calls.lanes:
             self._executor.submit(Job(calls.run, lane.calls, values, pack=pack))
 
@@ -538,6 +555,7 @@ class Node:
 
     def _forget(self, run_id: RunId) -> None:
         run = self._runs.pop(run_id, None)
+        self._ended.pop(run_id, None)
         self._values.pop(run_id, None)
         self._origins.pop(run_id, None)
         self._taken.pop(run_id, None)
@@ -546,11 +564,14 @@ class Node:
                 if self._membership.get(node) is not None:
                     self._link(node).post(Forget(run_id))
 
-    def _drop_old_runs(self) -> None:
-        if len(self._runs) > KEPT_RUNS:
-            over = [run_id for run_id, run in self._runs.items() if run.over]
-            for run_id in over[: len(self._runs) - KEPT_RUNS]:
-                self._forget(run_id)
+    def _keep_ended(self, peer: Peer, run_id: RunId) -> None:
+        self._ended[run_id] = None
+        if peer.foreign:
+            # Who is of another kind cannot ask for results afterwards.
+            self._runs_of.get(peer, set()).discard(run_id)
+            self._forget(run_id)
+        elif len(self._ended) > KEPT_RUNS:
+            self._forget(next(iter(self._ended)))
 
     # --- other nodes ---
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 import re
 import struct
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar
 
 import msgspec
 from msgspec.structs import force_setattr
@@ -22,7 +23,9 @@ from mpreg_lab.workflow.model import Ref
 from .messages import Calls, Message, Submit
 from .payload import CannotTravelError, Payload, message_of, notes_of
 
-__all__ = ["decode", "encode", "readable_u"]
+__all__ = ["decode", "encode", "parts", "readable_u"]
+
+_T = TypeVar("_T")
 
 
 def encode(message: Message, *, text: bool) -> Frame:
@@ -31,14 +34,36 @@ def encode(message: Message, *, text: bool) -> Frame:
     Raises:
         UnserialisableResultError: If a payload cannot travel that way. Names the culprit.
     """
+    if text:
+        return _written(_text, message)
+    found = _written(_binary, message)
+    return bytes(found[0]) if len(found) == 1 else b"".join(found)
+
+
+def parts(message: Message) -> list[bytes | memoryview]:
+    """The binary frame of a message in parts, which make it up when joined: values of some size are not copied.
+
+    Raises:
+        UnserialisableResultError: If a payload cannot travel that way. Names the culprit.
+    """
+    return _written(_binary, message)
+
+
+def _text(message: Message) -> str:
+    return _json_encoder.encode(message).decode()
+
+
+def _binary(message: Message) -> list[bytes | memoryview]:
+    writer = _writers.pop() if _writers else _Writer()
     try:
-        if text:
-            return _json_encoder.encode(message).decode()
-        writer = _writers.pop() if _writers else _Writer()
-        try:
-            return writer.frame(message)
-        finally:
-            _writers.append(writer)
+        return writer.parts(message)
+    finally:
+        _writers.append(writer)
+
+
+def _written(write: Callable[[Message], _T], message: Message) -> _T:
+    try:
+        return write(message)
     except CannotTravelError as exc:
         raise UnserialisableResultError(str(exc)) from exc
     except OverflowError as exc:
@@ -49,7 +74,7 @@ def encode(message: Message, *, text: bool) -> Frame:
         raise UnserialisableResultError("a value is nested too deeply to travel") from exc
 
 
-def decode(frame: Frame) -> Message:
+def decode(frame: Frame | memoryview) -> Message:
     """The message in a frame. Payloads of a binary frame are views of it, unpickled when they are asked for.
 
     Raises:
@@ -71,7 +96,7 @@ def decode(frame: Frame) -> Message:
         raise ProtocolError("a frame that is nested too deeply") from exc
 
 
-def readable_u(frame: Frame) -> str:
+def readable_u(frame: Frame | memoryview) -> str:
     """The `u` of a frame that could not be decoded; empty if even that cannot be read."""
     try:
         if isinstance(frame, str):
@@ -108,11 +133,11 @@ class _Writer:
         self._encoder = msgspec.msgpack.Encoder(enc_hook=self._payload)
         self._buffers: list[bytes | memoryview] = []
 
-    def frame(self, message: Message) -> bytes:
+    def parts(self, message: Message) -> list[bytes | memoryview]:
         buffers = self._buffers = []
         head = self._encoder.encode(message)
         if not buffers:
-            return _PREFIX.pack(_MAGIC, len(head), 0, 0) + head
+            return [_PREFIX.pack(_MAGIC, len(head), 0, 0) + head]
         lengths = [len(buffer) for buffer in buffers]
         parts: list[bytes | memoryview] = [
             _PREFIX.pack(_MAGIC, len(head), len(buffers), 0),
@@ -123,7 +148,7 @@ class _Writer:
         for buffer, length in zip(buffers, lengths, strict=True):
             parts += (buffer, bytes(-length % _ALIGNMENT))
         self._buffers = []
-        return b"".join(parts)
+        return parts
 
     def _payload(self, value: Any) -> Any:
         if type(value) is not Payload:
@@ -147,7 +172,7 @@ class _Reader:
         self._decoder = msgspec.msgpack.Decoder(Message, dec_hook=self._payload)
         self._buffers: list[memoryview] = []
 
-    def message(self, frame: bytes) -> Message:
+    def message(self, frame: bytes | memoryview) -> Message:
         head, self._buffers = _split(frame)
         try:
             message: Message = self._decoder.decode(head)
@@ -175,7 +200,7 @@ _writers: list[_Writer] = []
 _readers: list[_Reader] = []
 
 
-def _head(frame: bytes) -> memoryview:
+def _head(frame: bytes | memoryview) -> memoryview:
     """The head of a binary frame of which the rest may be wrong."""
     if len(frame) < _PREFIX.size:
         raise ValueError("it is too short")
@@ -184,7 +209,7 @@ def _head(frame: bytes) -> memoryview:
     return memoryview(frame)[at : at + head_bytes]
 
 
-def _split(frame: bytes) -> tuple[memoryview, list[memoryview]]:
+def _split(frame: bytes | memoryview) -> tuple[memoryview, list[memoryview]]:
     """The head of a binary frame and its buffers."""
     if len(frame) < _PREFIX.size:
         raise ValueError("it is too short")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable
 
@@ -28,6 +29,9 @@ class Connection(ABC):
     peer_name: str
     """The other end, for people."""
 
+    max_frame_bytes: int = MAX_FRAME_BYTES
+    """What a frame may have, also one that goes in chunks."""
+
     @abstractmethod
     def send(self, frame: Frame | Message) -> None:
         """Send a frame; never waits. Frames of one tick go out together. After the end, frames are dropped.
@@ -48,6 +52,10 @@ class Connection(ABC):
     @abstractmethod
     def pending_bytes(self) -> int:
         """What was sent and has not left this process yet."""
+
+    async def drained(self) -> None:
+        """Wait until most of what was sent has left this process, or the connection has ended; let others work."""
+        await asyncio.sleep(0)
 
     @abstractmethod
     async def close(self) -> None:

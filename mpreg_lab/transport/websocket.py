@@ -7,6 +7,7 @@ needed at once.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import ssl
 from collections.abc import AsyncIterator
@@ -71,7 +72,7 @@ class WebSocketConnection(Connection):
         if websocket.request is not None:
             # It was read; what is kept is shown by debuggers some day.
             websocket.request.headers.pop("Authorization", None)
-        self._max_frame_bytes = max_frame_bytes
+        self.max_frame_bytes = max_frame_bytes
         self._websocket = websocket
         self._loop = asyncio.get_running_loop()
         self._unsent: list[Frame] = []
@@ -81,10 +82,10 @@ class WebSocketConnection(Connection):
 
     def send(self, frame: Frame | Message) -> None:
         assert isinstance(frame, (str, bytes))
-        if len(frame) > self._max_frame_bytes:
+        if len(frame) > self.max_frame_bytes:
             # The other end would cut the connection, and everything else on it.
             raise UnserialisableResultError(
-                f"{len(frame)} bytes are too many for one message to {self.peer_name}: at most {self._max_frame_bytes}"
+                f"{len(frame)} bytes are too many for one message to {self.peer_name}: at most {self.max_frame_bytes}"
             )
         if not self._unsent:
             self._loop.call_soon(self._flush)
@@ -123,6 +124,13 @@ class WebSocketConnection(Connection):
     @property
     def pending_bytes(self) -> int:
         return self._unsent_bytes + self._websocket.transport.get_write_buffer_size()
+
+    async def drained(self) -> None:
+        self._flush()
+        # Else a socket that takes everything at once would keep the loop from everybody else.
+        await asyncio.sleep(0)
+        with contextlib.suppress(OSError):  # The reader hears of it.
+            await self._websocket.drain()
 
     async def close(self) -> None:
         self._flush()

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
+import msgspec
 import pytest
 
 from mpreg_lab.errors import (
@@ -15,6 +17,7 @@ from mpreg_lab.errors import (
     UnserialisableResultError,
 )
 from mpreg_lab.protocol import codec
+from mpreg_lab.protocol.chunks import chunks
 from mpreg_lab.protocol.messages import Describe, Described, Done, Fetch, Fetched, Goodbye, Message, Refused, Welcome
 from mpreg_lab.protocol.payload import Payload
 from mpreg_lab.transport import peer as peer_module
@@ -369,13 +372,140 @@ async def test_a_reader_that_takes_nothing_is_cut(stuck, monkeypatch):
 
 async def test_a_reader_that_takes_something_is_not_cut(stuck, monkeypatch):
     monkeypatch.setattr(peer_module, "_STALLED_BYTES", 1000)
-    stuck.peer._sent_bytes += 1000  # As if it had taken so much since the last look.
-    stuck.peer._cut_if_stalled(taken_bytes=0)
+    monkeypatch.setattr(peer_module, "_SLOWEST_BYTES", 1000)
+    taken_bytes = stuck.peer._sent_bytes - stuck.peer.pending_bytes
+    stuck.peer._cut_if_stalled(taken_bytes - 1000)  # As if it had taken so much since the last look.
     assert not stuck.peer.connection._websocket.transport.is_closing()
     stuck.peer.abort()
+
+
+async def test_a_reader_that_takes_next_to_nothing_is_cut(stuck, monkeypatch):
+    monkeypatch.setattr(peer_module, "_STALLED_BYTES", 1000)
+    taken_bytes = stuck.peer._sent_bytes - stuck.peer.pending_bytes
+    stuck.peer._cut_if_stalled(taken_bytes - 1000)
+    await stuck.until(lambda: bool(stuck.closed))
+
+
+async def test_a_reader_that_leaves_too_much_is_cut_at_once(stuck, monkeypatch):
+    monkeypatch.setattr(peer_module, "_MAX_PENDING_BYTES", 20_000_000)
+    stuck.peer.post(Fetched("2", Payload.of(bytes(20_000_000))))
+    await stuck.until(lambda: bool(stuck.closed))
+    assert stuck.peer.pending_bytes == 0
+
+
+async def test_closing_with_chunks_pending_does_not_wait_for_a_reader_that_takes_nothing(stuck, monkeypatch):
+    monkeypatch.setattr(websocket, "_CLOSE_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(peer_module, "_CLOSE_S", 0.01)
+    stuck.peer.post(Fetched("2", Payload.of(bytes(20_000_000))))
+    await stuck.peer.close()
+    assert stuck.closed == [stuck.peer]
 
 
 async def test_closing_does_not_wait_for_a_reader_that_takes_nothing(stuck, monkeypatch):
     monkeypatch.setattr(websocket, "_CLOSE_TIMEOUT_S", 0.01)
     await stuck.peer.close()
     assert stuck.closed == [stuck.peer]
+
+
+# --- big values -----------------------------------------------------------------------------------------------------
+
+
+BIG = bytes(range(256)) * 40_000
+
+
+async def test_a_big_value_arrives_whole(ends):
+    one, other = ends
+    one.peer.post(Fetched("1", Payload.of(BIG)))
+    (message,) = await other.has(1)
+    assert message.value.value() == BIG
+
+
+async def test_closing_sends_big_values_too(ends):
+    one, other = ends
+    one.peer.post(Fetched("1", Payload.of(BIG)))
+    await one.peer.close()
+    (message,) = await other.has(1)
+    assert message.value.value() == BIG
+
+
+@pytest.fixture
+async def over_ws() -> AsyncIterator[tuple[Node, Node]]:
+    """Two ends of a websocket."""
+    async with AsyncExitStack() as stack:
+        taken: asyncio.Queue[Connection] = asyncio.Queue()
+        listener = transport_for("ws://").listen("ws://127.0.0.1:0", taken.put_nowait, token="t")
+        await listener.serve()
+        stack.push_async_callback(listener.close)
+        nodes = Node(), Node()
+        connections = await transport_for("ws://").connect(listener.url, token="t"), await taken.get()
+        for node, connection in zip(nodes, connections, strict=True):
+            node.peer = Peer(connection, node.take, on_close=node.on_close)
+            stack.push_async_callback(node.peer.close)
+        yield nodes
+
+
+async def test_small_messages_overtake_big_values_but_not_of_their_own_request(over_ws):
+    one, other = over_ws
+    one.peer.post(Fetched("1", Payload.of(BIG)))
+    one.peer.post(Describe("1"))
+    one.peer.post(Goodbye(NodeName("last")))
+    one.peer.post(Describe("2"))
+    first, second, third, last = await other.has(4)
+    assert first == Describe("2")
+    assert second.value.value() == BIG
+    assert (third, last) == (Describe("1"), Goodbye(NodeName("last")))
+
+
+async def test_big_values_take_turns(over_ws):
+    one, other = over_ws
+    one.peer.post(Fetched("longer", Payload.of(BIG * 3)))
+    one.peer.post(Fetched("shorter", Payload.of(BIG)))
+    assert [message.u for message in await other.has(2)] == ["shorter", "longer"]
+
+
+async def test_a_value_that_is_too_big_is_told_and_the_connection_stays(over_ws):
+    one, other = over_ws
+    one.peer.connection.max_frame_bytes = 5_000_000
+    with pytest.raises(UnserialisableResultError, match=r"\d+ bytes are too many .*: at most 5000000"):
+        one.peer.post(Fetched("1", Payload.of(BIG)))
+    one.peer.post(Describe("2"))
+    assert await other.has(1) == [Describe("2")]
+
+
+async def test_a_connection_that_ends_under_a_big_value_leaves_nothing(over_ws):
+    one, other = over_ws
+    one.peer.post(Fetched("1", Payload.of(BIG)))
+    other.peer.abort()
+    await one.until(lambda: bool(one.closed))
+    assert one.peer.pending_bytes == 0
+
+
+async def test_chunks_that_make_no_sense_are_refused_and_the_connection_stays(over_ws):
+    one, other = over_ws
+    one.peer.connection.send(b"\xc1\x02\x00\x00" + bytes(5) + bytes(30))
+    one.peer.post(Describe("2"))
+    (refused,) = await one.has(1)
+    assert isinstance(refused.error.value(), ProtocolError)
+    assert await other.has(1) == [Describe("2")]
+
+
+async def test_who_has_not_shown_the_token_sends_no_chunks(over_ws):
+    one, other = over_ws
+    other.peer.connection.trusted = False
+    for chunk in chunks(codec.parts(Fetched("1", Payload.of(BIG))), 1):
+        one.peer.connection.send(chunk)
+    one.peer.connection.send(codec.encode(Describe("2"), text=True))
+    refusals = await one.has(3)
+    assert all("only from who has shown the token" in str(refused.error.value()) for refused in refusals)
+    assert await other.has(1) == [Describe("2")]
+    assert other.peer._assembly._open == {}
+
+
+async def test_a_frame_in_chunks_that_is_no_message_is_refused_with_its_u(over_ws):
+    one, _ = over_ws
+    head = msgspec.msgpack.encode({"kind": "nonsense", "u": "7", "text": "x" * 5_000_000})
+    frame = struct.pack("<4sIII", b"\xc1\x01\x00\x00", len(head), 0, 0) + head
+    for chunk in chunks((frame,), 1):
+        one.peer.connection.send(chunk)
+    (refused,) = await one.has(1)
+    assert refused.u == "7"
