@@ -53,7 +53,8 @@ def noticed_s(number: signal.Signals) -> float:
         except NodeLostError:
             return time.perf_counter() - begun_s
         finally:
-            os.kill(pid, signal.SIGCONT) if number is signal.SIGSTOP else None
+            if number is signal.SIGSTOP:
+                os.kill(pid, signal.SIGCONT)
     raise AssertionError("the step ended by itself")
 
 

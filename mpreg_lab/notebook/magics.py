@@ -61,6 +61,7 @@ _NOTATION = """A workflow cell has one line for each step:
   anything else            is evaluated here in the notebook, once, before the run starts; a string is a string
   @ "gpu"  @ ("a", "b")    resources that the node must hold
   | retry(n, backoff=s)    start again up to n times; | timeout(s) seconds for each attempt; | on("node")
+  | wait_for(s)            wait so many seconds for a node that can run it
   [f(x) for x in xs]       one step for each x: scores[0], scores[1], ...; `scores` is the list of them
   report, scores           the last line may say which results to return; else all that no step uses"""
 
