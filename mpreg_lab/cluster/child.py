@@ -62,6 +62,7 @@ class Child:
         lines = _Lines(self._take)
         for pipe, protocol in ((self._popen.stdout, lines), (self._popen.stderr, self._log)):
             assert pipe is not None
+            # mypy has no type for a lambda whose default binds the loop's variable.
             transport, _ = await self._loop.connect_read_pipe(lambda p=protocol: p, pipe)  # type: ignore[misc]
             self._pipes.append(transport)
         here = str(Path.cwd())

@@ -239,8 +239,8 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
 def _make_reentrant(loop: asyncio.AbstractEventLoop) -> None:
     """Let this loop be run from within itself, and nothing else.
 
-    nest-asyncio2 means all loops and tasks of the process and has no undo; with it, those of the cluster were slower by
-    a quarter. So the loop first gets a class of its own, and what else was changed is put back.
+    nest-asyncio2 means all loops and tasks of the process, those of the cluster too, and has no undo. So the loop first
+    gets a class of its own, and what else was changed is put back.
     """
     if hasattr(loop, "_nest_patched"):
         if not hasattr(loop, "_nest_asyncio2"):

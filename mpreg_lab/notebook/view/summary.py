@@ -24,14 +24,15 @@ _RESULTS = 50
 
 
 def headline(record: RunRecord) -> str:
-    """`4 steps: 3 done, 1 failed`; while it runs, `17 of 40 done, 3 running`."""
-    counts = Counter(step.status for step in record.steps.values())
+    """`4 steps: 3 done, 1 failed`; while it runs, `17 of 40 done, 3 running`. The name, if any, first."""
+    counts = {status: record.count(status) for status in StepStatus}
+    name = f"{line(record.name)}, " if record.name else ""
     if record.status is not RunStatus.RUNNING:
-        states = ", ".join(f"{counts[status]:,} {status}" for status in StepStatus if counts[status])
-        return f"{counted(len(record.steps), 'step')}: {states or 'none'}"
+        states = ", ".join(f"{n:,} {status}" for status, n in counts.items() if n)
+        return f"{name}{counted(len(record.steps), 'step')}: {states or 'none'}"
     shown = (StepStatus.RUNNING, StepStatus.RETRYING, StepStatus.FAILED, StepStatus.SKIPPED, StepStatus.CANCELLED)
     rest = "".join(f", {counts[status]:,} {status}" for status in shown if counts[status])
-    return f"{counts[StepStatus.DONE]:,} of {len(record.steps):,} done{rest}"
+    return f"{name}{counts[StepStatus.DONE]:,} of {len(record.steps):,} done{rest}"
 
 
 def run_repr(record: RunRecord) -> str:

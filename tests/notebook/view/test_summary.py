@@ -6,7 +6,8 @@ import pytest
 
 from mpreg_lab.notebook.view.picture import picture
 from mpreg_lab.notebook.view.summary import detail, headline, run_repr, state
-from mpreg_lab.workflow.record import Failed, Failure, Finished, Opened, RunRecord, RunStatus
+from mpreg_lab.types import FunctionName, NodeName, StepName
+from mpreg_lab.workflow.record import Ended, Failed, Failure, Finished, Opened, RunRecord, RunStatus, StepPlan
 
 from . import runs
 
@@ -103,3 +104,12 @@ def test_a_long_chain_of_small_steps_runs_to_the_right_if_it_fits():
 
 def test_status_of_a_run_is_sent_as_text():
     assert state(runs.pipeline())["status"] == RunStatus.DONE.value
+
+
+def test_the_name_of_a_workflow_stands_before_the_counts():
+    record = RunRecord.of([Opened(0.0, (StepPlan(StepName("a"), FunctionName("f")),), name="flippers")])
+
+    assert headline(record) == "flippers, 0 of 1 done"
+    record.apply(Finished(1.0, StepName("a"), NodeName("n")))
+    record.apply(Ended(1.0, RunStatus.DONE))
+    assert headline(record) == "flippers, 1 step: 1 done"
