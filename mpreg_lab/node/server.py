@@ -54,6 +54,8 @@ from mpreg_lab.protocol.messages import (
     RunDone,
     Submit,
     Unregister,
+    Watch,
+    Watched,
     Welcome,
 )
 from mpreg_lab.protocol.payload import Payload, message_of
@@ -72,6 +74,7 @@ from .links import Dial, Link, say_hello
 from .membership import Back, Event, Lost, Membership, Suspected
 from .router import Router
 from .runs import EntryRun
+from .watchers import Watchers
 
 __all__ = ["Node"]
 
@@ -108,10 +111,11 @@ class Node:
         generation = time.time_ns() // 1000
         itself = Member(name, "", tuple(sorted(resources)), self._functions.infos(), slots, 1, generation)
         self._membership = Membership(itself, rng=random.Random())
-        self._heart = Heart(self._membership, cluster_id, dial, self._on_event)
+        self._watchers = Watchers(self._condition, lambda: self._executor.running > 0)
+        self._heart = Heart(self._membership, cluster_id, dial, self._on_event, self._watchers.changed)
         self._router = Router()
         self._router.update(itself)
-        self._executor = Executor(self._functions, slots, self._report)
+        self._executor = Executor(self._functions, slots, self._report, self._watchers.changed)
         self._foreign = Foreigners(self)
         self._links: dict[NodeName, Link] = {}
         self._peers: set[Peer] = set()
@@ -397,6 +401,22 @@ class Node:
     def _on_describe(self, peer: Peer, message: Describe) -> None:
         peer.post(Described(message.u, self.cluster_id, self.name, self.members))
 
+    def _on_watch(self, peer: Peer, message: Watch) -> None:
+        self._watchers.add(peer, message.u)
+
+    def _condition(self) -> Watched:
+        links = (name for name, link in self._links.items() if link.peer is not None)
+        running, lanes = self._executor.under_way, self._executor.running
+        return Watched(
+            "",
+            self.member,
+            self._membership.beliefs,
+            tuple(sorted(self._heart.connected.union(links))),
+            running,
+            lanes - running,
+            self._executor.ended,
+        )
+
     def _on_meet(self, peer: Peer, message: Meet) -> None:
         self._reply(peer, message.u, self._met(message))
 
@@ -431,6 +451,7 @@ class Node:
         self._take_in(hello.member)
         if hello.member.name not in self._links:
             self._links[hello.member.name] = Link.accepted(hello.member.name, peer, self._link_lost)
+            self._watchers.changed()
         peer.post(Welcome(hello.u, self.own_members))
 
     def _on_announce(self, peer: Peer, message: Announce) -> None:
@@ -479,6 +500,7 @@ class Node:
 
     def _on_close(self, peer: Peer) -> None:
         self._peers.discard(peer)
+        self._watchers.drop(peer)
         self._heart.drop(peer)
         self._foreign.closed(peer)
         for run_id in self._runs_of.pop(peer, set()):
@@ -489,6 +511,7 @@ class Node:
         for link in list(self._links.values()):
             if link.peer is peer:
                 link.gone()
+        self._watchers.changed()
 
     # --- calls ---
 
@@ -581,6 +604,7 @@ class Node:
         self._membership.update(changed)
         self._router.update(changed)
         self._foreign.changed()
+        self._watchers.changed()
 
     def foreign_came(self, member: Member) -> None:
         """A node of another kind can be given steps, or offers something else now."""
@@ -611,6 +635,7 @@ class Node:
             if isinstance(event, Back):
                 self._router.trust(event.member.name)
         self._foreign.changed()
+        self._watchers.changed()
 
     def _hello(self) -> Hello:
         return Hello(_unique(), self.cluster_id, self.member)
@@ -628,6 +653,7 @@ class Node:
         peer = Peer(await self._dial(member), self._on_message, on_close=self._on_close)
         self._peers.add(peer)
         await say_hello(peer, self._hello())
+        self._watchers.changed()
         return peer
 
     async def _ask(self, name: NodeName, message: Message) -> Message:
@@ -676,6 +702,7 @@ _HANDLERS: dict[type, Callable[[Node, Peer, Any], None]] = {
     Fetch: Node._on_fetch,
     Forget: Node._on_forget,
     Describe: Node._on_describe,
+    Watch: Node._on_watch,
     Meet: Node._on_meet,
     Register: Node._on_register,
     Unregister: Node._on_unregister,
