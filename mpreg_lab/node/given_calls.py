@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+from mpreg_lab.engine.failures import failure
 from mpreg_lab.errors import MpregError, OverloadedError, ProtocolError, StepNotFinishedError
 from mpreg_lab.protocol.messages import CallFailed, Calls, CallsDone, CancelCalls, Outcome
 from mpreg_lab.protocol.payload import Payload
@@ -14,7 +15,6 @@ from mpreg_lab.types import NodeName, RunId, StepName
 
 from . import executor
 from .executor import Executor, Job
-from .failures import failure
 from .functions import FunctionTable
 
 __all__ = ["GivenCalls", "GivingHost", "Report"]
