@@ -111,7 +111,7 @@ class Node:
         self._heart = Heart(self._membership, cluster_id, dial, self._on_event)
         self._router = Router()
         self._router.update(itself)
-        self._executor = Executor(self._functions, slots, self._report)
+        self._executor = Executor(self._functions, slots, self._report, node=name)
         self._foreign = Foreigners(self)
         self._links: dict[NodeName, Link] = {}
         self._peers: set[Peer] = set()
