@@ -48,7 +48,7 @@ class GivenCalls:
 
     def __init__(self, host: GivingHost, functions: FunctionTable, slots: int) -> None:
         self._host = host
-        self._executor = Executor(functions, slots, self._report)
+        self._executor = Executor(functions, slots, self._report, node=host.name)
         self._values: dict[RunId, dict[StepName, Payload]] = {}
         self._origins: dict[RunId, tuple[NodeName, Report]] = {}
         self._taken: dict[RunId, set[tuple[int, int]]] = {}
