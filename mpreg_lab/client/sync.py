@@ -17,6 +17,7 @@ from .aio import AsyncClient
 from .run import Run
 from .status import ClusterStatus
 from .verbs import verb
+from .views import views
 from .watching import RemoteWatch, StatusWatch, when_heard
 
 __all__ = ["Client"]
@@ -131,6 +132,10 @@ class Client:
 
         watch = self._call(add(), "watch()")
         return partial(self._loop.call_soon, watch.remove, listener)
+
+    def view(self) -> object:
+        """What a cell shows of the cluster: its nodes and links, live. To do something to them, be who launched it."""
+        return views().cluster(self)
 
     async def _watching(self) -> StatusWatch:
         if self._watch is None:

@@ -11,12 +11,23 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from .run import Run
+    from .status import ClusterStatus
 
-__all__ = ["RunViews", "install_views", "views"]
+__all__ = ["RunViews", "Watchable", "install_views", "views"]
+
+
+class Watchable(Protocol):
+    """What can be looked at as a cluster: a LocalCluster, or a Client of one."""
+
+    def status(self) -> ClusterStatus:
+        """How it is."""
+
+    def watch(self, listener: Callable[[ClusterStatus], object]) -> Callable[[], None]:
+        """Call a function whenever that changes; gives what ends it."""
 
 
 class RunViews(Protocol):
-    """What draws a run."""
+    """What draws a run, or a cluster."""
 
     def frame(self, run: Run) -> DataFrame:
         """One row a step."""
@@ -35,6 +46,12 @@ class RunViews(Protocol):
 
     def html(self, run: Run) -> str:
         """All of it for a saved notebook: static, with no kernel needed."""
+
+    def cluster(self, cluster: Watchable) -> object:
+        """What a cell shows of a cluster, live."""
+
+    def show_cluster(self, cluster: Watchable) -> None:
+        """Show that in the cell that runs; in a terminal, the text of the cluster."""
 
 
 _load: Callable[[], RunViews] | None = None

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mpreg_lab.client.run import Run
+from mpreg_lab.client.views import Watchable
 
+from .cluster_display import ClusterDisplay
 from .view.frames import frame
 from .view.static_html import run_html
 
@@ -49,6 +51,14 @@ class NotebookViews:
     def html(self, run: Run) -> str:
         """All of it for a saved notebook."""
         return run_html(run.record, shown_results(run))
+
+    def cluster(self, cluster: Watchable) -> ClusterDisplay:
+        """What a cell shows of a cluster, live."""
+        return ClusterDisplay(cluster)
+
+    def show_cluster(self, cluster: Watchable) -> None:
+        """Show that in the cell that runs; in a terminal, the text of the cluster."""
+        ClusterDisplay(cluster)._ipython_display_()
 
 
 def shown_results(run: Run) -> dict[str, Any]:
