@@ -69,6 +69,7 @@ from .foreign import Foreigners
 from .functions import Function, FunctionTable
 from .gossip import HEARTBEATS, Heart
 from .links import Dial, Link, say_hello
+from .loans import Loans
 from .membership import Back, Event, Lost, Membership, Suspected
 from .router import Router
 from .runs import EntryRun
@@ -117,6 +118,7 @@ class Node:
         self._peers: set[Peer] = set()
         self._runs: dict[RunId, EntryRun] = {}
         self._ended: OrderedDict[RunId, None] = OrderedDict()
+        self._loans = Loans()
         self._runs_of: dict[Peer, set[RunId]] = {}
         self._values: dict[RunId, dict[StepName, Payload]] = {}
         self._origins: dict[RunId, tuple[NodeName, Callable[[list[Outcome]], None]]] = {}
@@ -362,7 +364,9 @@ class Node:
             except RoutingError:
                 if step.wait_for_s is None:
                     raise
-        run = EntryRun(submit, plan, self._router, self, send)
+        source = None if submit.rerun is None else self._runs.get(submit.rerun.run)
+        run = EntryRun(submit, plan, self._router, self, send, source)
+        self._loans.lend(run.sources)
         self._runs[run.id] = run
         self._runs_of.setdefault(peer, set()).add(run.id)
         return run
@@ -509,7 +513,7 @@ class Node:
             self._work(calls, values, pack=pack)
 
     async def _fetch_and_work(self, calls: Calls, values: dict[StepName, Payload], *, pack: bool) -> None:
-        fetched = [self.fetch(node, calls.run, step) for step, node in calls.held.items()]
+        fetched = [self.fetch(node, calls.borrowed.get(step, calls.run), step) for step, node in calls.held.items()]
         try:
             values.update(zip(calls.held, await asyncio.gather(*fetched), strict=True))
         except MpregError as error:
@@ -556,13 +560,20 @@ class Node:
     def _forget(self, run_id: RunId) -> None:
         run = self._runs.pop(run_id, None)
         self._ended.pop(run_id, None)
+        if run is None:
+            if run_id not in self._loans:
+                self._drop(run_id)
+            return
+        for free, nodes in self._loans.forget(run_id, run.nodes, run.sources).items():
+            self._drop(free)
+            for node in nodes:
+                if node != self.name and self._membership.get(node) is not None:
+                    self._link(node).post(Forget(free))
+
+    def _drop(self, run_id: RunId) -> None:
         self._values.pop(run_id, None)
         self._origins.pop(run_id, None)
         self._taken.pop(run_id, None)
-        if run is not None:
-            for node in run.nodes - {self.name}:
-                if self._membership.get(node) is not None:
-                    self._link(node).post(Forget(run_id))
 
     def _keep_ended(self, peer: Peer, run_id: RunId) -> None:
         self._ended[run_id] = None
