@@ -162,6 +162,17 @@ class AsyncClient:
             raise ProtocolError(f"asked who is in the cluster, got {type(reply).__name__}")
         return reply
 
+    async def look(self, member: Member) -> Connection:
+        """A connection of its own to a node of the cluster, for somebody who only looks on.
+
+        Raises:
+            ConnectError: If nobody answers there, or it says no address.
+        """
+        if not member.url:
+            raise ConnectError(f"node {member.name!r} has no address")
+        token = token_for(member.url) if self._token is None else self._token
+        return await transport_for(member.url).connect(member.url, token=token, tls=self._tls)
+
     async def meet(self, url: str) -> None:
         """Have the node that we speak to be one cluster with the MPREG node at that address.
 

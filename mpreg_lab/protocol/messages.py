@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import msgspec
 
@@ -32,6 +32,7 @@ __all__ = [
     "Announce",
     "AnyRunEvent",
     "Beat",
+    "Belief",
     "Call",
     "CallFailed",
     "CallReturned",
@@ -72,6 +73,8 @@ __all__ = [
     "StepError",
     "Submit",
     "Unregister",
+    "Watch",
+    "Watched",
     "Welcome",
 ]
 
@@ -234,6 +237,44 @@ class Described(_Message, frozen=True, tag="described"):
     members: tuple[Member, ...]
 
 
+class Watch(_Message, frozen=True, tag="watch"):
+    """How are you, now and whenever that changes? Answered by Watched, again and again, until the connection ends."""
+
+    u: str
+
+
+class NodeState(IntEnum):
+    """What is thought of a node. Of two thoughts on one incarnation the higher one counts."""
+
+    ALIVE = 0
+    SUSPECTED = 1
+    LOST = 2
+    LEFT = 3
+
+
+class Belief(NamedTuple):
+    """What a node thinks of another one."""
+
+    node: NodeName
+    state: NodeState
+
+
+class Watched(_Message, frozen=True, tag="watched"):
+    """How a node is; at most ten times a second, and only when something has changed. None: that is as before."""
+
+    u: str
+    member: Member | None = None
+    beliefs: tuple[Belief, ...] | None = None
+    """Of all others that it has heard of."""
+    connected: tuple[NodeName, ...] | None = None
+    """The nodes that a connection of any kind leads to, or comes from."""
+    running: Count = 0
+    waiting: Count = 0
+    """Steps under way on it, and given to it but not begun."""
+    ended: Count = 0
+    """Steps that have ended on it, in whatever way, since its life began."""
+
+
 class Meet(_Message, frozen=True, tag="meet"):
     """Be one cluster with the node of another kind at that address. Answered by Done or Refused."""
 
@@ -303,15 +344,6 @@ class Goodbye(_Message, frozen=True, tag="goodbye"):
     """I am leaving. No reply."""
 
     node: NodeName
-
-
-class NodeState(IntEnum):
-    """What is thought of a node. Of two thoughts on one incarnation the higher one counts."""
-
-    ALIVE = 0
-    SUSPECTED = 1
-    LOST = 2
-    LEFT = 3
 
 
 class Rumour(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -479,6 +511,8 @@ Message = (
     | Forget
     | Describe
     | Described
+    | Watch
+    | Watched
     | Meet
     | Register
     | Unregister
