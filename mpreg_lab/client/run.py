@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from mpreg_lab.errors import (
     MpregError,
@@ -18,6 +18,7 @@ from mpreg_lab.errors import (
     StepNotFinishedError,
     StepSkippedError,
     UnknownStepError,
+    UnserialisableRunError,
     WorkflowError,
     WrongThreadError,
 )
@@ -337,6 +338,12 @@ class Run:
     def latency(self) -> Any:
         """Where the time of each step went, and percentiles by function, as a matplotlib Figure."""
         return views().latency(self)
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise UnserialisableRunError(
+            "a run holds a connection to its cluster, so it cannot be pickled or copied. Keep run.to_json(), which "
+            "Run.from_json() reads, or run.record, or run.results"
+        )
 
     def __repr__(self) -> str:
         counts = ((status, self.record.count(status)) for status in StepStatus)
