@@ -60,7 +60,9 @@ from mpreg_lab.protocol.payload import Payload, message_of
 from mpreg_lab.transport.base import Connection
 from mpreg_lab.transport.peer import Peer
 from mpreg_lab.types import ClusterId, FunctionName, NodeName, Resource, RunId, StepName
+from mpreg_lab.workflow.faults import lasting
 from mpreg_lab.workflow.plan import make_plan
+from mpreg_lab.workflow.record import FaultKind, FaultNote
 
 from . import executor
 from .arrivals import load_function
@@ -123,6 +125,8 @@ class Node:
         self._taken: dict[RunId, set[tuple[int, int]]] = {}
         """The first call and attempt of what other nodes gave us."""
         self._tasks: set[asyncio.Task[None]] = set()
+        self._faults: tuple[FaultNote, ...] = ()
+        self._out_of_touch: set[NodeName] = set()
         self._stopped = False
 
     # --- for whoever launched it ---
@@ -177,6 +181,14 @@ class Node:
         """Take a function away; others hear of it by `announce`."""
         self._functions.remove(name)
         self._change(functions=self._functions.infos())
+
+    def befell(self, fault: FaultNote) -> None:
+        """Take note of a fault of the cluster, at a time of the loop.
+
+        It becomes part of the runs that are under way here, and, if it lasts, of those that begin meanwhile.
+        """
+        self._faults = lasting((*self._faults, fault))
+        self._note(fault)
 
     async def announce(self) -> None:
         """Tell all other members how this node is now, and wait until each has heard it or is lost."""
@@ -342,7 +354,7 @@ class Node:
         except MpregError as error:
             send(RunDone(submit.u, refused=Payload.of_error(error)))
             return
-        run.start()
+        run.start(self._faults)
 
     def _admit(self, peer: Peer, submit: Submit, send: Callable[[Message], None]) -> EntryRun:
         if self._stopped:
@@ -606,11 +618,32 @@ class Node:
             self._lose(event.name)
         elif isinstance(event, Suspected):
             self._router.doubt(event.name)
+            if event.name not in self._out_of_touch:
+                self._notice(FaultKind.SUSPECTED, f"{self.name} suspects {event.name}", event.name)
         else:
             self._router.update(event.member)
+            # Perhaps because others can reach it.
+            self._in_touch(event.member.name, f"{self.name} finds {event.member.name} alive")
             if isinstance(event, Back):
                 self._router.trust(event.member.name)
         self._foreign.changed()
+
+    def _note(self, fault: FaultNote) -> None:
+        for run in list(self._runs.values()):
+            run.note(fault)
+
+    def _notice(self, kind: FaultKind, text: str, name: NodeName) -> None:
+        self._note(FaultNote(asyncio.get_running_loop().time(), kind, text, (name,)))
+
+    def _in_touch(self, name: NodeName, text: str) -> None:
+        if name in self._out_of_touch:
+            self._out_of_touch.remove(name)
+            self._notice(FaultKind.BACK, text, name)
+
+    def _lose_touch(self, name: NodeName) -> None:
+        if name not in self._out_of_touch:
+            self._out_of_touch.add(name)
+            self._notice(FaultKind.LOST, f"{self.name} lost {name}", name)
 
     def _hello(self) -> Hello:
         return Hello(_unique(), self.cluster_id, self.member)
@@ -628,6 +661,7 @@ class Node:
         peer = Peer(await self._dial(member), self._on_message, on_close=self._on_close)
         self._peers.add(peer)
         await say_hello(peer, self._hello())
+        self._in_touch(name, f"{self.name} reaches {name} again")
         return peer
 
     async def _ask(self, name: NodeName, message: Message) -> Message:
@@ -636,6 +670,7 @@ class Node:
     def _link_lost(self, link: Link) -> None:
         if self._links.get(link.name) is link:
             del self._links[link.name]
+            self._lose_touch(link.name)
             # First, so that what is lost with the connection is not given to the same node again.
             self._heart.broken(link.name)
             self._lose_calls(link.name)
@@ -653,6 +688,8 @@ class Node:
         """What was under way between that node and this one will get no answer."""
         if self._stopped:
             return
+        # Before the runs hear of it: it may be their end.
+        self._lose_touch(name)
         for run in list(self._runs.values()):
             run.lost(name)
         for run_id, (origin, _) in list(self._origins.items()):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from mpreg_lab.client.run import Run
 
-from .view.frames import frame
+from .view.frames import faults_frame, frame
 from .view.static_html import run_html
 
 if TYPE_CHECKING:
@@ -21,6 +21,10 @@ class NotebookViews:
     def frame(self, run: Run) -> DataFrame:
         """One row a step."""
         return frame(run.record)
+
+    def faults(self, run: Run) -> DataFrame:
+        """One row a fault."""
+        return faults_frame(run.record)
 
     def graph(self, run: Run) -> Any:
         """The dependency graph, as a matplotlib Figure."""

@@ -14,6 +14,7 @@ from mpreg_lab.workflow.record import (
     Ended,
     Failed,
     Failure,
+    FaultNote,
     Finished,
     Opened,
     Queued,
@@ -78,7 +79,7 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
 """Not NaN either: what is computed with it decides what happens next."""
 
-AnyRunEvent = Opened | Queued | Sent | Started | Finished | Failed | Retrying | Skipped | Cancelled | Ended
+AnyRunEvent = Opened | Queued | Sent | Started | Finished | Failed | Retrying | Skipped | Cancelled | FaultNote | Ended
 
 
 # --- what nodes say of themselves ---------------------------------------------------------------------------------
