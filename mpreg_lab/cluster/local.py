@@ -49,6 +49,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _DEFAULT_TOKEN: Any = object()
 _running: weakref.WeakValueDictionary[str, LocalCluster] = weakref.WeakValueDictionary()
+_newest: list[str] = []
+"""The name of the cluster that was launched last, if any was."""
 _numbers = count(1)
 _THREADS_END_S = 0.5
 _ANSWER_S = 1.0
@@ -130,6 +132,7 @@ class LocalCluster:
         self._keep_token()
         self._client = Client.on(self._loop, self._aio)
         _running[self.name] = self
+        _newest[:] = [self.name]
 
     # --- the verbs of a client ---
 
@@ -503,7 +506,8 @@ def find_cluster(name: str | None = None) -> LocalCluster:
         if name is None or cluster.name == name:
             return cluster
     if not clusters:
-        raise NoClusterError("there is no cluster yet. Start one: cluster = LocalCluster(3), or %mpreg start 3")
+        why = f"no cluster runs any more, {_newest[0]!r} has ended" if _newest else "there is no cluster yet"
+        raise NoClusterError(f"{why}. Start one: cluster = LocalCluster(3), or %mpreg start 3")
     names = ", ".join(cluster.name for cluster in clusters)
     raise NoClusterError(f"there is no running cluster {name!r}. Running: {names}")
 

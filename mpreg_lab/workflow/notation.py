@@ -126,9 +126,11 @@ class Draft:
         try:
             return Step(name, line.function, args, kwargs, **options)
         except (InvalidStepError, TypeError) as exc:  # TypeError: resources that have no hash
-            place = next((node for field, node in line.options.items() if _is_wrong(field, options[field])), None)
-            message = str(exc) if isinstance(exc, InvalidStepError) else f"step {name!r}: resources must be names"
-            raise self._source.error(place or line.statement.value, message, step=name) from exc
+            field = next((field for field in line.options if _is_wrong(field, options[field])), "")
+            message = str(exc) if isinstance(exc, InvalidStepError) else f"step {name!r}: @ takes names of resources"
+            # In the words of the cell: who wrote timeout(0) has never heard of timeout_s.
+            message = message.replace(f": {field} must be ", f": {_WRITTEN.get(field, field)} takes ", 1)
+            raise self._source.error(line.options.get(field, line.statement.value), message, step=name) from exc
 
     def _returns(self, evaluate: Evaluate, known: Mapping[StepName, Ref | _Members]) -> tuple[StepName, ...] | None:
         if self._wanted is None:
@@ -239,6 +241,17 @@ def _draft(source: Source) -> Draft:
     reader = LineReader(source, kinds, free_names)
     wanted = None if returned is None else [_wanted(source, node, kinds, reader) for node in returned]
     return Draft(source, lines, wanted, free_names)
+
+
+_WRITTEN = {
+    "resources": "@",
+    "retries": "retry(n)",
+    "backoff_s": "backoff=",
+    "timeout_s": "timeout(s)",
+    "wait_for_s": "wait_for(s)",
+    "node": 'on("node")',
+}
+"""How a cell writes the fields of Step."""
 
 
 # --- statements ---
