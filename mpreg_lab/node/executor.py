@@ -17,6 +17,8 @@ from typing import Any
 
 from msgspec.structs import force_setattr
 
+from mpreg_lab.engine.failures import failure
+from mpreg_lab.engine.output import Printed, capture, install, uninstall
 from mpreg_lab.errors import RemoteError, UnknownFunctionError, UnserialisableResultError
 from mpreg_lab.lending import lend_while_waiting
 from mpreg_lab.protocol.messages import Call, CallFailed, CallReturned, CallStarted, Outcome
@@ -24,9 +26,7 @@ from mpreg_lab.protocol.payload import CannotTravelError, Payload, check_seriali
 from mpreg_lab.types import RunId, StepName
 from mpreg_lab.workflow.references import substitute
 
-from .failures import failure
 from .functions import Function, FunctionTable
-from .output import Printed, capture, install, uninstall
 
 __all__ = ["Executor", "Job", "Report"]
 

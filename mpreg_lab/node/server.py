@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from mpreg_lab.engine.failures import failure
 from mpreg_lab.errors import (
     ClusterError,
     ConnectError,
@@ -64,7 +65,6 @@ from mpreg_lab.workflow.plan import make_plan
 from . import executor
 from .arrivals import load_function
 from .executor import Executor, Job
-from .failures import failure
 from .foreign import Foreigners
 from .functions import Function, FunctionTable
 from .gossip import HEARTBEATS, Heart
