@@ -424,7 +424,7 @@ LINES: dict[str, tuple[str, str]] = {
     ),
     "an unknown verb": (
         "%mpreg strat 3",
-        "MagicError: %mpreg has no 'strat'. It has: start, stop, status, nodes, functions, help",
+        "MagicError: %mpreg has no 'strat'. Did you mean 'start'?",
     ),
     "no nodes": ("%mpreg start 0", "ClusterSpecError: a local cluster has 1 to 200 nodes, not 0"),
     "a number among nodes": (
@@ -433,18 +433,22 @@ LINES: dict[str, tuple[str, str]] = {
     ),
     "slots in words": (
         "%mpreg start 3 --slots many",
-        "MagicError: %mpreg start: argument --slots: invalid int value: 'many'. %mpreg help lists the options",
+        "MagicError: %mpreg start: argument --slots: 'many' is not a whole number, 0 or more. "
+        "%mpreg start --help lists the options",
     ),
     "an unknown transport": (
         "%mpreg start 3 --transport pigeon",
-        "MagicError: %mpreg start: argument --transport: 'pigeon' is neither memory nor ws. "
-        "%mpreg help lists the options",
+        "MagicError: %mpreg start: argument --transport: 'pigeon' is none of memory, ws. "
+        "%mpreg start --help lists the options",
     ),
     "stopping an unknown cluster": (
         "%mpreg stop nowhere",
         "NoClusterError: there is no running cluster 'nowhere'. Running: lab",
     ),
-    "a status of something": ("%mpreg status lab", "MagicError: %mpreg status takes nothing more, not 'lab'"),
+    "a status of something": (
+        "%mpreg status lab",
+        "MagicError: %mpreg status: unrecognized arguments: lab. %mpreg status --help lists the options",
+    ),
 }
 
 

@@ -10,6 +10,7 @@ import secrets
 import threading
 import weakref
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import count
 from typing import Any, Self, TypeVar, overload
 
@@ -54,6 +55,19 @@ _newest: list[str] = []
 _numbers = count(1)
 _THREADS_END_S = 0.5
 _ANSWER_S = 1.0
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """A function, and which nodes offer it."""
+
+    function: Callable[..., Any]
+    resources: frozenset[Resource]
+    nodes: frozenset[str] | None
+    """None: any that hold the resources."""
+
+    def belongs_on(self, node: NodeSpec) -> bool:
+        return self.resources <= node.resources and (self.nodes is None or node.name in self.nodes)
 
 
 class LocalCluster:
@@ -109,7 +123,7 @@ class LocalCluster:
             older.stop()
         self._token = None if door.guests else door.token
         self._slots = slots if slots is not None else default_slots()
-        self._placed: dict[FunctionName, tuple[Callable[..., Any], frozenset[Resource]]] = {}
+        self._placed: dict[FunctionName, _Placed] = {}
         self._lock = threading.Lock()
         self._handles: list[Handle] = []
         self._loop = LoopThread(f"mpreg-{self.name}")
@@ -193,7 +207,14 @@ class LocalCluster:
     @overload
     def function(self, function: F, /) -> F: ...
     @overload
-    def function(self, /, *, resources: Iterable[str] | str = (), name: str | None = None) -> Callable[[F], F]: ...
+    def function(
+        self,
+        /,
+        *,
+        resources: Iterable[str] | str = (),
+        name: str | None = None,
+        nodes: Iterable[str] | str | None = None,
+    ) -> Callable[[F], F]: ...
     def function(
         self,
         function: F | None = None,
@@ -201,6 +222,7 @@ class LocalCluster:
         *,
         resources: Iterable[str] | str = (),
         name: str | None = None,
+        nodes: Iterable[str] | str | None = None,
     ) -> F | Callable[[F], F]:
         """Decorator: have the nodes that hold all these resources offer the function. The function stays as it is.
 
@@ -208,29 +230,40 @@ class LocalCluster:
         """
 
         def decorate(function: F) -> F:
-            self.register(function, resources=resources, name=name)
+            self.register(function, resources=resources, name=name, nodes=nodes)
             return function
 
         return decorate if function is None else decorate(function)
 
     @verb
     def register(
-        self, function: Callable[..., Any], *, resources: Iterable[str] | str = (), name: str | None = None
+        self,
+        function: Callable[..., Any],
+        *,
+        resources: Iterable[str] | str = (),
+        name: str | None = None,
+        nodes: Iterable[str] | str | None = None,
     ) -> None:
         """Have the nodes that hold all these resources offer the function; all nodes, if none are named.
 
         A function of the same name is replaced, wherever it was. Every node has heard of it when this returns.
 
+        Args:
+            nodes: Only these nodes, by name. None: whichever hold the resources.
+
         Raises:
             FunctionError: If it cannot be called, has no name, or no node holds the resources.
+            UnknownNodeError: If there is no node of one of these names.
         """
         self._check_running()
         held = resource_names(resources, "a function")
         named = function_name(function, name)
         if named in {builtin.__name__ for builtin in BUILTINS}:
             raise FunctionError(f"{named!r} is on every node already. Give yours another name: name='my_{named}'")
-        self._check_held(named, held)
-        self._loop.call(self._place(function, named, held), doing="register()")
+        only = None if nodes is None else frozenset((nodes,) if isinstance(nodes, str) else nodes)
+        specs = [handle.spec for handle in (self._handles if only is None else map(self._handle, sorted(only)))]
+        self._check_held(named, held, specs)
+        self._loop.call(self._place(named, _Placed(function, held, only)), doing="register()")
 
     @verb
     def unregister(self, name: str) -> None:
@@ -395,15 +428,15 @@ class LocalCluster:
         await self._launcher.introduce(self._handles)
         self._aio = AsyncClient.over(await self._entry.dial(), dial=self._entry.dial)
 
-    async def _place(self, function: Callable[..., Any], name: FunctionName, held: frozenset[Resource]) -> None:
+    async def _place(self, name: FunctionName, placed: _Placed) -> None:
         todo = []
         for handle in self._alive:
-            if held <= handle.spec.resources:
-                todo.append(handle.register(function, name=name, resources=held))
+            if placed.belongs_on(handle.spec):
+                todo.append(handle.register(placed.function, name=name, resources=placed.resources))
             elif any(info.name == name for info in handle.member.functions):
                 todo.append(handle.unregister(name))
         await _all(todo)
-        self._placed[name] = (function, held)
+        self._placed[name] = placed
 
     async def _take_away(self, name: FunctionName) -> None:
         self._placed.pop(name, None)
@@ -416,9 +449,9 @@ class LocalCluster:
         """Start a node, give it its functions, and have it join the others."""
         handle: Handle = await self._launcher.start(spec)
         try:
-            for name, (function, held) in self._placed.items():
-                if held <= spec.resources:
-                    await handle.register(function, name=name, resources=held)
+            for name, placed in self._placed.items():
+                if placed.belongs_on(spec):
+                    await handle.register(placed.function, name=name, resources=placed.resources)
             if others := self._alive:
                 await handle.join(others[0].member)
         except BaseException:
@@ -479,11 +512,11 @@ class LocalCluster:
             )
         return handle
 
-    def _check_held(self, function: str, held: frozenset[Resource]) -> None:
-        if any(held <= handle.spec.resources for handle in self._handles):
+    def _check_held(self, function: str, held: frozenset[Resource], specs: Sequence[NodeSpec]) -> None:
+        if any(held <= spec.resources for spec in specs):
             return
         wanted = ", ".join(map(repr, sorted(held)))
-        having = "; ".join(f"{n}: {', '.join(m.resources) or 'none'}" for n, m in self.nodes.items())
+        having = "; ".join(f"{spec.name}: {', '.join(sorted(spec.resources)) or 'none'}" for spec in specs)
         raise FunctionError(
             f"no node holds the resources of function {function!r}: {wanted}. They hold: {having}. "
             f"Add a node: cluster.add('my-node', [{wanted}])"

@@ -72,19 +72,26 @@ class Draft:
         self._lines = _evaluation_order(source, lines)
         self._wanted = wanted
 
-    def build(self, evaluate: Evaluate) -> Script:
+    def build(self, evaluate: Evaluate, *, retries: int = 0, backoff_s: float = 0.0) -> Script:
         """The workflow, after evaluating what must be, each expression once and in the order of the lines.
 
         A fan-out that is used above its own line is evaluated just before the line that uses it.
 
+        Args:
+            retries: Of steps that do not say `retry(n)`. backoff_s: The same.
+
         Raises:
             NotationError: If an expression raises, or if its value cannot be where it stands.
         """
+        retrying = {"retries": retries, "backoff_s": backoff_s}
         steps: dict[StepName, list[Step]] = {name: [] for name in self.names}
         known: dict[StepName, Ref | _Members] = {name: Ref(name) for name in self.names}
         groups: dict[StepName, Group] = {}
         for line in self._lines:
-            steps[line.name] = self._steps(line, evaluate, {name: known[name] for name in line.uses})
+            made = self._steps(line, evaluate, {name: known[name] for name in line.uses})
+            if "retries" not in line.options and retries:
+                made = [msgspec.structs.replace(step, **retrying) for step in made]
+            steps[line.name] = made
             if line.fan_out:
                 names = tuple(step.name for step in steps[line.name])
                 known[line.name] = _Members(line.name, names)

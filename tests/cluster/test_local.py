@@ -273,6 +273,20 @@ def test_a_function_that_asks_for_resources_comes_with_the_node_that_holds_them(
 # --- the life of a cluster ----------------------------------------------------------------------------------------
 
 
+def test_a_function_of_named_nodes_stays_with_these(fresh):
+    cluster = fresh({"a": ["gpu"], "b": ["gpu"]})
+
+    cluster.register(len, name="size", resources="gpu", nodes="b")
+    cluster.add("c", "gpu")
+    cluster.restart("b")
+
+    assert [n for n, node in cluster.nodes.items() if "size" in {f.name for f in node.functions}] == ["b"]
+    with pytest.raises(UnknownNodeError, match="there is no node 'd'. Nodes: a, b, c"):
+        cluster.register(len, nodes=["b", "d"])
+    with pytest.raises(FunctionError, match="no node holds the resources of function 'len': 'cpu'. They hold: a: gpu"):
+        cluster.register(len, resources="cpu", nodes=["a"])
+
+
 def test_stopping_twice_is_harmless(fresh):
     cluster = fresh(2)
     cluster.stop()
