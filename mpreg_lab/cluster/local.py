@@ -11,13 +11,16 @@ import threading
 import weakref
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from typing import Any, Self, TypeVar, overload
 
 from mpreg_lab.client.aio import AsyncClient
 from mpreg_lab.client.run import Run
+from mpreg_lab.client.status import ClusterStatus
 from mpreg_lab.client.sync import Client
 from mpreg_lab.client.verbs import verb
+from mpreg_lab.client.watching import when_heard
 from mpreg_lab.errors import (
     ClusterSpecError,
     ClusterStoppedError,
@@ -29,9 +32,10 @@ from mpreg_lab.errors import (
 from mpreg_lab.loop_thread import LoopThread
 from mpreg_lab.node.functions import BUILTINS, function_name
 from mpreg_lab.protocol.messages import Member
+from mpreg_lab.transport.faulty import Network
 from mpreg_lab.transport.tls import TlsLike
 from mpreg_lab.transport.tokens import TokenFile
-from mpreg_lab.types import ClusterId, FunctionName, Resource
+from mpreg_lab.types import ClusterId, FunctionName, NodeName, Resource
 from mpreg_lab.workflow.model import Workflow
 from mpreg_lab.workflow.plan import did_you_mean
 
@@ -43,6 +47,7 @@ from .opening import Doorway, cluster_token
 from .processes import ProcessLauncher
 from .spec import NodeSpec, default_slots, node_spec, node_specs, resource_names
 from .summary import cluster_html, cluster_text
+from .watching import ClusterWatch
 
 __all__ = ["LocalCluster", "find_cluster", "running_clusters"]
 
@@ -137,7 +142,9 @@ class LocalCluster:
         self._entry = Entry(self._launcher, self._handles)
         self._fault_log = FaultLog()
         self._token_file = TokenFile(self.cluster_id, door.token)
-        self._finalizer = weakref.finalize(self, _shut_down, self._loop, self._handles, self._token_file)
+        self._polite: set[NodeName] = set()
+        self._watch = ClusterWatch(self.name, self._launcher, self._handles, self._network, self._polite)
+        self._finalizer = weakref.finalize(self, _shut_down, self._loop, self._handles, self._token_file, self._watch)
         try:
             self._loop.call(self._launch(specs))
         except BaseException:
@@ -297,6 +304,15 @@ class LocalCluster:
         self._keep_token()
 
     @verb
+    def stop_node(self, name: str) -> None:
+        """End a node politely: it says goodbye, and nobody has to find out; `restart` brings it back.
+
+        Raises:
+            UnknownNodeError: If there is no node of that name, or it has ended already.
+        """
+        self._loop.call(self._stop_node(self._living(name)), doing="stop_node()")
+
+    @verb
     def kill(self, name: str) -> None:
         """End a node as a crash would; `restart` brings it back.
 
@@ -327,6 +343,7 @@ class LocalCluster:
             ClusterError: If it lives in this process.
         """
         self._living(name).pause()
+        self._loop.call_soon(self._watch.changed)
 
     @verb
     def resume(self, name: str) -> None:
@@ -336,6 +353,7 @@ class LocalCluster:
             UnknownNodeError: If there is no node of that name, or it has ended.
         """
         self._living(name).resume()
+        self._loop.call_soon(self._watch.changed)
 
     @verb
     def log(self, name: str) -> str:
@@ -365,8 +383,35 @@ class LocalCluster:
     @property
     def faults(self) -> Faults:
         """What can be done to this cluster to see how it copes: `cluster.faults.cut("a", "b")`, see docs/faults.md."""
-        network = self._launcher.network if isinstance(self._launcher, InProcessLauncher) else None
-        return Faults(self, self._loop, network, self._fault_log)
+        return Faults(self, self._loop, self._network, self._fault_log)
+
+    # --- how it is ---
+
+    @verb
+    def status(self) -> ClusterStatus:
+        """How the nodes are, what they think of each other, and what is wrong with links on purpose.
+
+        Nodes that do not answer within a second are what was known of them before.
+        """
+        if not self.running:
+            return self._watch.status()
+        return self._loop.call(when_heard(self._watch, _ANSWER_S), doing="status()")
+
+    @verb
+    def watch(self, listener: Callable[[ClusterStatus], object]) -> Callable[[], None]:
+        """Call a function with the status: soon, when that has changed, at most ten times a second, and at the end.
+
+        While nothing changes, nothing is done.
+
+        Args:
+            listener: Called on the loop of the cluster: it must not wait. While it is held here, so is what it holds.
+
+        Returns:
+            What ends it: call it, from any thread.
+        """
+        self._check_running()
+        self._loop.call_soon(self._watch.add, listener)
+        return partial(self._loop.call_soon, self._watch.remove, listener)
 
     @property
     def url(self) -> str:
@@ -444,6 +489,7 @@ class LocalCluster:
 
     async def _add(self, spec: NodeSpec) -> None:
         self._handles.append(await self._bring_in(spec))
+        self._watch.changed()
 
     async def _bring_in(self, spec: NodeSpec) -> Handle:
         """Start a node, give it its functions, and have it join the others."""
@@ -463,15 +509,23 @@ class LocalCluster:
         await handle.kill()
         await self._leave(handle)
 
+    async def _stop_node(self, handle: Handle) -> None:
+        self._polite.add(handle.spec.name)
+        await handle.stop()
+        await self._leave(handle)
+
     async def _restart(self, handle: Handle) -> None:
         await handle.stop()
         await self._leave(handle)
         self._handles[self._handles.index(handle)] = await self._bring_in(handle.spec)
+        self._polite.discard(handle.spec.name)
+        self._watch.changed()
 
     async def _leave(self, handle: Handle) -> None:
         # Else the next verb could be sent into a connection whose end was not noticed yet.
         if handle is self._entry.handle:
             await self._aio.close()
+        self._watch.changed()
 
     # --- helpers ---
 
@@ -490,6 +544,10 @@ class LocalCluster:
             return self._loop.call(asyncio.wait_for(self._aio.members(), _ANSWER_S))
         except (TimeoutError, MpregError):
             return ()
+
+    @property
+    def _network(self) -> Network | None:
+        return self._launcher.network if isinstance(self._launcher, InProcessLauncher) else None
 
     @property
     def _alive(self) -> list[Handle]:
@@ -545,13 +603,15 @@ def find_cluster(name: str | None = None) -> LocalCluster:
     raise NoClusterError(f"there is no running cluster {name!r}. Running: {names}")
 
 
-def _shut_down(loop: LoopThread, handles: list[Handle], token_file: TokenFile) -> None:
+def _shut_down(loop: LoopThread, handles: list[Handle], token_file: TokenFile, watch: ClusterWatch) -> None:
     if loop.here:
         # The last holder let go of it on the loop itself, which cannot wait for its own end.
-        threading.Thread(target=_shut_down, args=(loop, handles, token_file), daemon=True).start()
+        threading.Thread(target=_shut_down, args=(loop, handles, token_file, watch), daemon=True).start()
         return
     token_file.remove()
     if loop.alive:
+        # First: who looks on shall see a cluster that was stopped, not one that dies.
+        loop.call_soon(watch.close)
         loop.call(_all(handle.stop() for handle in handles))
         loop.stop()
         for handle in handles:

@@ -111,7 +111,7 @@ def _title(error: BaseException, message: str) -> str:
 def _kept(run: Run | None) -> str:
     if run is None:
         return "Nothing was started."
-    ended = [s for s in run.record.steps.values() if s.status == "done"]
+    ended = [s for s in run.record.steps.values() if s.status.succeeded]
     if not ended:
         return "No step had succeeded before."
     names = ", ".join(plain(s.name) for s in ended[:6]) + (", ..." if len(ended) > 6 else "")
