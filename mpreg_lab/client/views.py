@@ -24,6 +24,9 @@ class RunViews(Protocol):
     def faults(self, run: Run) -> DataFrame:
         """One row a fault."""
 
+    def events(self, run: Run) -> DataFrame:
+        """One row an event."""
+
     def graph(self, run: Run) -> Any:
         """The dependency graph, as a matplotlib Figure."""
 

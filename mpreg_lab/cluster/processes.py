@@ -57,6 +57,11 @@ class ProcessHandle:
         return self._child.alive
 
     @property
+    def paused(self) -> bool:
+        """Whether it was halted with SIGSTOP and did not go on."""
+        return self._child.paused
+
+    @property
     def log(self) -> str:
         """The last of what the process printed outside of steps."""
         return self._child.log
@@ -196,6 +201,10 @@ class ProcessLauncher:
         """Have the nodes do what the network does, each to the links that it dials."""
         wiring = self.network.wiring
         await asyncio.gather(self.network.settled(), *(h.rewire(wiring) for h in handles if h.alive))
+
+    async def look(self, member: Member) -> Connection:
+        """A connection for somebody who only looks on."""
+        return await self._dial(member)
 
 
 def _ignore(_: Peer, message: Message) -> None:

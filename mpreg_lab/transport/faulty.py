@@ -74,6 +74,8 @@ class Network:
         self._seeded = 0
         self._torn: list[FaultyConnection] = []
         self._connections: weakref.WeakSet[FaultyConnection] = weakref.WeakSet()
+        self.on_change: Callable[[], object] = lambda: None
+        """Called when something was done to a link."""
 
     def seed(self, seed: int) -> None:
         """Throw the dice of every link anew, from here on the same for the same seed."""
@@ -85,6 +87,11 @@ class Network:
         """What happens to frames from one to the other."""
         return self._links.get((source, target), _CALM)
 
+    @property
+    def faulty(self) -> dict[tuple[str, str], LinkFaults]:
+        """The directions of links to which something was done."""
+        return dict(self._links)
+
     def change(self, source: str, target: str, faults: LinkFaults) -> None:
         """From now on, treat frames from one to the other so."""
         before = self.faults(source, target)
@@ -92,6 +99,7 @@ class Network:
             self._links.pop((source, target), None)
         else:
             self._links[source, target] = faults
+        self.on_change()
         for connection in list(self._connections):
             # A stream that has a hole cannot go on.
             torn = before.cable is Cable.DEAD is not faults.cable
@@ -102,7 +110,7 @@ class Network:
     @property
     def wiring(self) -> Wiring:
         """What is wrong between whom, as a value."""
-        links = tuple((source, target, faults) for (source, target), faults in self._links.items())
+        links = tuple((*ends, faults) for ends, faults in self._links.items())
         return Wiring(links, self._seed, self._seeded)
 
     def rewire(self, wiring: Wiring) -> None:

@@ -212,7 +212,8 @@ def ended(run: Run) -> Run:
 
 
 def kinds(run: Run) -> list[str]:
-    return [fault.kind.value for fault in run.record.faults]
+    """What befell the run; a suspicion comes before a loss or not, as the connections of a node end one by one."""
+    return [fault.kind.value for fault in run.record.faults if fault.kind.value != "suspected"]
 
 
 def under_way(cluster: LocalCluster, seconds: float = 0.3, **options) -> Run:

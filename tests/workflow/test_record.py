@@ -167,10 +167,6 @@ def test_every_event_is_the_same_on_the_wire():
         assert msgspec.json.decode(msgspec.json.encode(event), type=type(event)) == event
 
 
-def test_only_four_states_are_ends():
-    assert {s for s in StepStatus if s.ended} == {"done", "failed", "skipped", "cancelled"}
-
-
 def test_faults_are_kept_by_time_and_change_no_step():
     kill = FaultNote(2.0, FaultKind.KILL, "b killed", ("b",))
     before = FaultNote(-1.0, FaultKind.CUT, "a-b cut", ("a", "b"))
@@ -181,3 +177,8 @@ def test_faults_are_kept_by_time_and_change_no_step():
     assert run.steps == folded().steps
     assert run.copy().faults == run.faults
     assert folded().faults == ()
+
+
+def test_only_some_states_are_ends_and_few_are_successes():
+    assert {s for s in StepStatus if s.ended} == {"done", "reused", "failed", "skipped", "cancelled"}
+    assert {s for s in StepStatus if s.succeeded} == {"done", "reused"}
