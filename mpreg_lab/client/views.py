@@ -32,6 +32,9 @@ class RunViews(Protocol):
     def frame(self, run: SavedRun) -> DataFrame:
         """One row a step."""
 
+    def faults(self, run: SavedRun) -> DataFrame:
+        """One row a fault."""
+
     def events(self, run: SavedRun) -> DataFrame:
         """One row an event."""
 

@@ -14,7 +14,7 @@ from .view.compare import compared
 from .view.dot import dot
 from .view.events import events_frame
 from .view.format import line
-from .view.frames import frame
+from .view.frames import faults_frame, frame
 from .view.graph_svg import svg
 from .view.mermaid import mermaid
 from .view.picture import page_scene
@@ -35,6 +35,10 @@ class NotebookViews:
     def frame(self, run: SavedRun) -> DataFrame:
         """One row a step."""
         return frame(run.record)
+
+    def faults(self, run: SavedRun) -> DataFrame:
+        """One row a fault."""
+        return faults_frame(run.record)
 
     def events(self, run: SavedRun) -> DataFrame:
         """One row an event."""

@@ -10,7 +10,7 @@ import msgspec
 
 from mpreg_lab.types import NodeName
 from mpreg_lab.workflow.model import Group
-from mpreg_lab.workflow.record import RunRecord, RunStatus, StepRecord
+from mpreg_lab.workflow.record import FaultNote, RunRecord, RunStatus, StepRecord
 
 from .preview import Preview, ShownResult, result_preview
 
@@ -39,6 +39,7 @@ class _File(msgspec.Struct):
     nodes: tuple[NodeName, ...]
     groups: tuple[Group, ...]
     steps: list[StepRecord]
+    faults: tuple[FaultNote, ...]
     results: list[_Result]
 
 
@@ -62,6 +63,7 @@ def to_json(record: RunRecord, results: Mapping[str, object]) -> str:
         record.nodes,
         record.groups,
         steps,
+        record.faults,
         kept,
     )
     plain = _sound(msgspec.to_builtins(file))
@@ -82,6 +84,7 @@ def from_json(text: str | bytes) -> tuple[RunRecord, dict[str, object]]:
     record.name, record.status, record.groups, record.nodes = file.name, file.status, file.groups, file.nodes
     record.now_s, record.duration_s = file.now_s, file.duration_s
     record.steps = {step.name: step for step in file.steps}
+    record.faults = file.faults
     record.version = 1
     _check(record)
     results: dict[str, object] = {
