@@ -133,7 +133,7 @@ class AsyncClient:
         """
         plan = validate(workflow)
         check_arguments(workflow)
-        _check_timeout(timeout)
+        check_timeout(timeout)
         await self._connect_for(workflow)
         return self.start(plan, timeout=timeout)
 
@@ -327,7 +327,7 @@ def check_arguments(workflow: Workflow, check: Callable[[Any, str], object] = ch
                 _check_argument(step, f"argument {keyword!r}", value, check)
 
 
-def _check_timeout(timeout: object) -> None:
+def check_timeout(timeout: object) -> None:
     if timeout is None or (isinstance(timeout, (int, float)) and not isinstance(timeout, bool) and timeout > 0):
         return
     raise WorkflowError(f"timeout must be seconds, more than 0, not {timeout!r:.60}")
