@@ -34,6 +34,7 @@ MpregError
 ├── ConnectionLostError (ConnectionError)
 ├── ProtocolError                     a frame that makes no sense
 ├── WrongThreadError (RuntimeError)   a blocking verb was called on the loop that would serve it
+├── NoStepError (RuntimeError)        current_step() was called where no step runs
 └── MagicError                        a %mpreg line or its options are wrong
 """
 
@@ -59,6 +60,7 @@ __all__ = [
     "MagicError",
     "MpregError",
     "NoClusterError",
+    "NoStepError",
     "NodeLostError",
     "NotationError",
     "OverloadedError",
@@ -313,6 +315,10 @@ class ProtocolError(MpregError):
 
 class WrongThreadError(MpregError, RuntimeError):
     """A blocking verb was called on the loop that would have to serve it."""
+
+
+class NoStepError(MpregError, RuntimeError):
+    """Asked which step runs, where none does."""
 
 
 class MagicError(MpregError):

@@ -23,7 +23,8 @@ from mpreg_lab.errors import RemoteError, UnknownFunctionError, UnserialisableRe
 from mpreg_lab.lending import lend_while_waiting
 from mpreg_lab.protocol.messages import Call, CallFailed, CallReturned, CallStarted, Outcome
 from mpreg_lab.protocol.payload import CannotTravelError, Payload, check_serialisable
-from mpreg_lab.types import RunId, StepName
+from mpreg_lab.step_context import enter_step, leave_step
+from mpreg_lab.types import NodeName, RunId, StepName
 from mpreg_lab.workflow.references import substitute
 
 from .functions import Function, FunctionTable
@@ -61,9 +62,14 @@ class Job:
 
 
 class Executor:
-    """Runs the jobs of one node. All methods are for the loop's thread."""
+    """Runs the jobs of one node. All methods are for the loop's thread.
 
-    def __init__(self, functions: FunctionTable, slots: int, report: Report) -> None:
+    Args:
+        node: Its name, for functions that ask where they run.
+    """
+
+    def __init__(self, functions: FunctionTable, slots: int, report: Report, *, node: NodeName) -> None:
+        self._node = node
         self._functions = functions
         self._slots = slots
         self._report = report
@@ -163,6 +169,7 @@ class Executor:
         with capture() as printed:
             while (job := self._queue.get()) is not None:
                 self._run(job, printed)
+                leave_step()
                 # Otherwise this thread would hold the last job, and its values, until it gets the next.
                 del job
                 if self._is_one_too_many():
@@ -202,6 +209,7 @@ class Executor:
             try:
                 if function is None:
                     raise _gone(call)
+                enter_step(job.run, call.step, call.attempt, self._node)
                 args, kwargs = _arguments(call, job.values)
                 outcome = _returned(job, call, function(*args, **kwargs), began_s, printed)
             except BaseException as error:  # noqa: BLE001  # a user's function; SystemExit too must not end the thread
@@ -232,6 +240,7 @@ class Executor:
                 return False
             job.told = False
             job.since_s = began_s = perf_counter()
+            enter_step(job.run, call.step, call.attempt, self._node)
             try:
                 outcome = await _call_async(job, call, function, began_s, printed)
             except asyncio.CancelledError:

@@ -15,6 +15,7 @@ LEVELS = {
     "errors": 0,
     "types": 0,
     "lending": 0,
+    "step_context": 0,
     "loop_thread": 0,
     "workflow": 1,
     "protocol": 2,
