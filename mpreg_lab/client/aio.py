@@ -328,6 +328,7 @@ def check_arguments(workflow: Workflow, check: Callable[[Any, str], object] = ch
 
 
 def check_timeout(timeout: object) -> None:
+    """Whether it is a time-out: None, or seconds, more than 0; raises WorkflowError."""
     if timeout is None or (isinstance(timeout, (int, float)) and not isinstance(timeout, bool) and timeout > 0):
         return
     raise WorkflowError(f"timeout must be seconds, more than 0, not {timeout!r:.60}")

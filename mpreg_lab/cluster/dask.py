@@ -222,8 +222,9 @@ class DaskCluster:
         for step in workflow.steps:
             if step.wait_for_s is None:
                 self._router.check(step, len(step.args), tuple(step.kwargs))
-        work = _DaskWork(self._engine, plan, timeout)
-        run = Run(RunId(secrets.token_hex(8)), plan, work)
+        run_id = RunId(secrets.token_hex(8))
+        work = _DaskWork(self._engine, run_id, plan, timeout)
+        run = Run(run_id, plan, work)
         work.begin(run)
         return run
 
@@ -270,9 +271,9 @@ class DaskCluster:
 class _DaskWork:
     """One run as its Run sees it: what it may ask for, from any thread."""
 
-    def __init__(self, engine: Any, plan: Plan, timeout_s: float | None) -> None:
+    def __init__(self, engine: Any, run: RunId, plan: Plan, timeout_s: float | None) -> None:
         wanted = frozenset(plan.workflow.steps[key].name for key in plan.wanted)
-        self._work = engine.run(plan.workflow, wanted)
+        self._work = engine.run(plan.workflow, wanted, run)
         self._timeout_s = timeout_s
         self._loop = asyncio.get_running_loop()
         self._task: asyncio.Task[None] | None = None

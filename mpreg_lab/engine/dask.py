@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import secrets
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from itertools import count
@@ -17,10 +18,12 @@ from typing import Any, Self
 
 import distributed
 import msgspec
+from distributed.client import FuturesCancelledError
+from distributed.comm.core import connect
 
 from mpreg_lab.errors import ConnectError, RoutingError, UnknownFunctionError
 from mpreg_lab.protocol.payload import Payload
-from mpreg_lab.types import FunctionName, NodeName, Resource, StepName
+from mpreg_lab.types import FunctionName, NodeName, Resource, RunId, StepName
 from mpreg_lab.workflow.machine import (
     Abort,
     Began,
@@ -38,7 +41,7 @@ from mpreg_lab.workflow.plan import Plan, validate
 from mpreg_lab.workflow.record import RunEvent
 
 from .base import Driver
-from .lanes import Code, Ending, LaneCall, Reported, drop, lend, run_lane, take_back
+from .lanes import Calls, Code, Ending, LaneCall, Reported, drop, lend, run_lane, take_back
 
 __all__ = ["DaskEngine", "DaskRun", "Worker", "launch"]
 
@@ -97,19 +100,20 @@ class DaskEngine:
             ConnectError: If nobody answers there.
         """
         try:
-            self._client = await distributed.Client(  # type: ignore[no-untyped-call]  # it has no hints
-                self.scheduler,
-                security=self._security,
-                asynchronous=True,
-                timeout=_CONNECT_S,
-                set_as_default=False,
-                direct_to_workers=False,
-            )
+            await self._knock()
         except (OSError, TimeoutError, ValueError) as exc:
             raise ConnectError(
                 f"no Dask scheduler answers at {self.scheduler!r}: {exc}. Start one with `dask scheduler`, or say "
                 "how many workers to launch here: DaskCluster(3)"
             ) from exc
+        self._client = await distributed.Client(  # type: ignore[no-untyped-call]  # it has no hints
+            self.scheduler,
+            security=self._security,
+            asynchronous=True,
+            timeout=_CONNECT_S,
+            set_as_default=False,
+            direct_to_workers=False,
+        )
         self._client.subscribe_topic(self._topic, self._heard)
         self._client.subscribe_topic("all", self._changed)
         await self.look()
@@ -162,16 +166,17 @@ class DaskEngine:
         """Whether there is a function of that name."""
         return name in self._codes
 
-    def run(self, workflow: Workflow, wanted: Collection[StepName] | None = None) -> DaskRun:
+    def run(self, workflow: Workflow, wanted: Collection[StepName] | None = None, run: RunId | None = None) -> DaskRun:
         """Run it.
 
         Args:
+            run: What the run is called. None: it gets a name of its own.
             wanted: The steps whose results are fetched at the end; the others stay on the workers. None: all.
 
         Raises:
             WorkflowError: If the workflow cannot run as it is written.
         """
-        return DaskRun(self, validate(workflow), wanted)
+        return DaskRun(self, validate(workflow), wanted, run or RunId(secrets.token_hex(8)))
 
     # --- for its runs ---
 
@@ -185,7 +190,9 @@ class DaskEngine:
         future = self._client.submit(
             _run,
             lane,
-            calls,
+            run.id,
+            item.node,
+            Calls(calls),
             given,
             self._topic,
             not self.here,
@@ -221,11 +228,9 @@ class DaskEngine:
         with self._client.as_current():
             # It looks for a client when it is called, not when it is awaited.
             waiting = distributed.wait([future])  # type: ignore[no-untyped-call]  # it has no hints
-        try:
+        with contextlib.suppress(FuturesCancelledError):
+            # So says Dask when we left, or the worker did: of that we hear elsewhere.
             await waiting
-        except asyncio.CancelledError:
-            if future.status in ("pending", "finished"):
-                raise
         error = await future.exception() if future.status == "error" else None
         return error if isinstance(error, Exception) else None
 
@@ -238,6 +243,14 @@ class DaskEngine:
         self._runs.discard(run)
 
     # --- helpers ---
+
+    async def _knock(self) -> None:
+        """Whether a scheduler answers. A client of Dask's that finds nobody leaves things behind."""
+        arguments: dict[str, Any] = {}
+        if self._security is not None:
+            arguments = self._security.get_connection_args("client")  # type: ignore[no-untyped-call]
+        connection = await connect(self.scheduler, timeout=_CONNECT_S, **arguments)  # type: ignore[no-untyped-call]
+        await connection.close()
 
     def _code(self, piece: Execute) -> Code:
         return self._codes[FunctionName(piece.step.function)]
@@ -270,7 +283,8 @@ class DaskEngine:
 class DaskRun:
     """One run: an async iterator of its events, which drives it."""
 
-    def __init__(self, engine: DaskEngine, plan: Plan, wanted: Collection[StepName] | None) -> None:
+    def __init__(self, engine: DaskEngine, plan: Plan, wanted: Collection[StepName] | None, run: RunId) -> None:
+        self.id = run
         self.results: dict[StepName, object] = {}
         self.errors: dict[StepName, Exception] = {}
         self.driver: Driver | None = None
@@ -414,14 +428,14 @@ class DaskRun:
         await self._collect([name for name in done if self._wanted is None or name in self._wanted])
 
     async def _collect(self, steps: list[StepName]) -> None:
-        """Fetch results: all of a lane together if all are wanted."""
+        """Fetch results: all of a lane together if all are wanted, or if that costs nothing."""
         lanes: dict[str, list[StepName]] = {}
         for step in steps:
             if step not in self.results:
                 lanes.setdefault(self._machine.values[self._plan.keys[step]].lane, []).append(step)
 
         async def fetch(lane: _Lane, wanted: list[StepName]) -> None:
-            if len(wanted) == len(lane.steps):
+            if self._engine.here or len(wanted) == len(lane.steps):
                 self.results |= await self._engine.fetch(lane.future, None)
             else:
                 for step in wanted:
@@ -469,12 +483,14 @@ async def launch(workers: Iterable[Worker], *, processes: bool) -> Any:
         What `distributed.SpecCluster` gives: it has a `scheduler_address`, and `close()`.
     """
     place: dict[str, Any] = {"protocol": "inproc", "dashboard_address": _LOOPBACK, "dashboard": False}
+    quiet: dict[str, Any] = {}
     if processes:
         place |= {"protocol": "tcp", "host": "127.0.0.1"}
+        quiet = {"silence_logs": logging.WARNING}
     specs = {
         worker.name: {
             "cls": distributed.Nanny if processes else distributed.Worker,
-            "options": {**place, "nthreads": worker.slots, "resources": dict.fromkeys(worker.resources, 1)},
+            "options": {**place, **quiet, "nthreads": worker.slots, "resources": dict.fromkeys(worker.resources, 1)},
         }
         for worker in workers
     }
@@ -487,13 +503,21 @@ async def launch(workers: Iterable[Worker], *, processes: bool) -> Any:
 # --- on the workers -----------------------------------------------------------------------------------------------
 
 
-def _run(lane: str, calls: tuple[LaneCall, ...], given: list[Mapping[StepName, Any]], topic: str, travels: bool) -> Any:
+def _run(
+    lane: str,
+    run: RunId,
+    node: NodeName,
+    calls: Calls,
+    given: list[Mapping[StepName, Any]],
+    topic: str,
+    travels: bool,
+) -> dict[StepName, Any]:
     worker = distributed.get_worker()
 
     def report(reported: Reported) -> None:
         worker.log_event(topic, {"report": msgspec.msgpack.encode(reported), "sent": time()})
 
-    return run_lane(lane, calls, given, report, travels=travels)
+    return run_lane(lane, run, node, calls, given, report, travels=travels)
 
 
 def _pick(results: Mapping[StepName, Any], step: StepName) -> Any:

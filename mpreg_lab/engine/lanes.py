@@ -9,6 +9,7 @@ import asyncio
 import inspect
 import reprlib
 import threading
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import lru_cache
 from time import perf_counter, sleep
@@ -18,14 +19,15 @@ import msgspec
 
 from mpreg_lab.errors import RemoteError, UnserialisableResultError
 from mpreg_lab.protocol.payload import CannotTravelError, Payload, check_serialisable
-from mpreg_lab.types import StepName
+from mpreg_lab.step_context import enter_step, leave_step
+from mpreg_lab.types import NodeName, RunId, StepName
 from mpreg_lab.workflow.record import Failure
 from mpreg_lab.workflow.references import substitute
 
 from .failures import failure
 from .output import Printed, capture, install, uninstall
 
-__all__ = ["Code", "Ending", "LaneCall", "Reported", "drop", "lend", "run_lane", "take_back"]
+__all__ = ["Calls", "Code", "Ending", "LaneCall", "Reported", "drop", "lend", "run_lane", "take_back"]
 
 
 class Code(msgspec.Struct, frozen=True):
@@ -61,6 +63,12 @@ class LaneCall(msgspec.Struct, frozen=True):
     kwargs: dict[str, Any]
 
 
+class Calls(msgspec.Struct, frozen=True):
+    """The calls of a lane, as one thing: Dask looks into tuples and dicts for futures, which takes its time."""
+
+    calls: tuple[LaneCall, ...]
+
+
 class Ending(msgspec.Struct, frozen=True):
     """How one call ended. Times are seconds since the lane began."""
 
@@ -87,6 +95,9 @@ class Reported(msgspec.Struct, frozen=True):
 _REPORT_S = 0.02
 _lent: dict[int, Callable[..., Any]] = {}
 _lanes: dict[str, _Lane] = {}
+_early: deque[tuple[str, frozenset[int]]] = deque(maxlen=1000)
+"""Lanes that were to drop calls before they began."""
+_early_lock = threading.Lock()
 _watching: threading.Thread | None = None
 _watch_lock = threading.Lock()
 
@@ -104,13 +115,20 @@ def take_back(number: int) -> None:
 
 def drop(lane: str, keys: frozenset[int]) -> None:
     """Do not start these calls, and cancel the one that runs if it is async. From any thread of the lane's process."""
-    if (found := _lanes.get(lane)) is not None:
-        found.drop(keys)
+    with _early_lock:
+        found = _lanes.get(lane)
+        if found is None:
+            # It has not begun yet, or never will: then others push it out in time.
+            _early.append((lane, keys))
+            return
+    found.drop(keys)
 
 
 def run_lane(
     lane: str,
-    calls: tuple[LaneCall, ...],
+    run: RunId,
+    node: NodeName,
+    calls: Calls,
     given: Iterable[Mapping[StepName, Any]],
     report: Callable[[Reported], None],
     *,
@@ -120,6 +138,8 @@ def run_lane(
 
     Args:
         lane: A name that no other lane has.
+        run: The run it belongs to.
+        node: What the worker is called.
         calls: In their order.
         given: Results that the calls refer to.
         report: Takes what happens; called from any thread.
@@ -128,12 +148,18 @@ def run_lane(
     Returns:
         The results of the steps that succeeded.
     """
-    work = _lanes[lane] = _Lane(lane, {step: value for some in given for step, value in some.items()}, report, travels)
+    work = _Lane(lane, {step: value for some in given for step, value in some.items()}, report, travels)
+    with _early_lock:
+        _lanes[lane] = work
+        early = [keys for name, keys in _early if name == lane]
+    for keys in early:
+        work.drop(keys)
     _watch()
     try:
         with capture() as printed:
-            return work.run(calls, printed)
+            return work.run(run, node, calls.calls, printed)
     finally:
+        leave_step()
         del _lanes[lane]
 
 
@@ -160,13 +186,14 @@ class _Lane:
                 _, loop, task = self._awaited
                 loop.call_soon_threadsafe(task.cancel)
 
-    def run(self, calls: tuple[LaneCall, ...], printed: Printed) -> dict[StepName, Any]:
+    def run(self, run: RunId, node: NodeName, calls: tuple[LaneCall, ...], printed: Printed) -> dict[StepName, Any]:
         results: dict[StepName, Any] = {}
         for call in calls:
             if call.key in self._dropped:
                 break
             with self._lock:
                 self._present = call.key, call.attempt, self._elapsed_s
+            enter_step(run, call.step, call.attempt, node)
             value, error = self._made(call)
             with self._lock:
                 started_s, self._present = self._present[2], None
