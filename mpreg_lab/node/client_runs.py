@@ -22,6 +22,7 @@ from mpreg_lab.transport.peer import Peer
 from mpreg_lab.types import NodeName, RunId, StepName
 from mpreg_lab.workflow.plan import Plan, make_plan
 
+from .loans import Loans
 from .router import Router
 from .runs import EntryRun, Workers
 
@@ -58,6 +59,7 @@ class ClientRuns:
         self._router = router
         self._runs: dict[RunId, EntryRun] = {}
         self._ended: OrderedDict[RunId, None] = OrderedDict()
+        self._loans = Loans()
         self._runs_of: dict[Peer, set[RunId]] = {}
         self._stopped = False
 
@@ -159,7 +161,9 @@ class ClientRuns:
         self._host.check_room()
         if submit.u in self._runs:
             raise ProtocolError(f"a run {submit.u!r} exists already")
-        run = EntryRun(submit, self._plan(submit), self._router, self._host, send)
+        source = None if submit.rerun is None else self._runs.get(submit.rerun.run)
+        run = EntryRun(submit, self._plan(submit), self._router, self._host, send, source)
+        self._loans.lend(run.sources)
         self._runs[run.id] = run
         self._runs_of.setdefault(peer, set()).add(run.id)
         return run
@@ -191,7 +195,11 @@ class ClientRuns:
     def _forget(self, run_id: RunId) -> None:
         run = self._runs.pop(run_id, None)
         self._ended.pop(run_id, None)
-        self._host.forget_calls(run_id, () if run is None else run.nodes)
+        if run is not None:
+            for free, nodes in self._loans.forget(run_id, run.nodes, run.sources).items():
+                self._host.forget_calls(free, nodes)
+        elif run_id not in self._loans:
+            self._host.forget_calls(run_id, ())
 
 
 def _answer(peer: Peer, message: Message) -> None:
