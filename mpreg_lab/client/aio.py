@@ -200,7 +200,7 @@ class AsyncClient:
 
     async def again(self, run: Run, keep: tuple[StepName, ...], timeout: float | None) -> Run:
         """Start the workflow of a run once more, with the results of these of its steps. On the client's loop."""
-        _check_timeout(timeout)
+        check_timeout(timeout)
         await self._connect_for(run.workflow)
         return self.start(run.plan, timeout=timeout, source=run, keep=keep)
 

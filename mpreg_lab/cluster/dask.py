@@ -26,11 +26,12 @@ from mpreg_lab.workflow.plan import Plan, validate
 from .spec import node_specs, resource_names
 from .summary import cluster_html, cluster_text
 
-__all__ = ["DaskCluster"]
+__all__ = ["DaskCluster", "running_dask_clusters"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _numbers = count(1)
+_running: weakref.WeakValueDictionary[str, DaskCluster] = weakref.WeakValueDictionary()
 
 
 class DaskCluster:
@@ -47,7 +48,7 @@ class DaskCluster:
         processes: Whether each worker that is launched has a process of its own.
         slots: Threads of each worker that is launched. None: 4, or the number of processors if that is more.
         security: A `distributed.security.Security`, for addresses that begin with `tls://`.
-        name: What it is called. None: it gets a name of its own.
+        name: A second cluster of the same name replaces the first, which is stopped. None: it gets a name of its own.
 
     Raises:
         ConnectError: If nobody answers at the address.
@@ -69,6 +70,8 @@ class DaskCluster:
         from mpreg_lab.engine.dask import DaskEngine, Worker, launch
 
         self.name = name if name is not None else f"dask-{next(_numbers)}"
+        if (older := _running.pop(self.name, None)) is not None:
+            older.stop()
         address = where if isinstance(where, str) else getattr(where, "scheduler_address", None)
         specs = () if address is not None else node_specs(where, slots)
         workers = [Worker(spec.name, "", tuple(sorted(spec.resources)), spec.slots) for spec in specs]
@@ -92,6 +95,7 @@ class DaskCluster:
         self._finalizer = weakref.finalize(self, _shut_down, self._loop, self._engine, self._own)
         for builtin in BUILTINS:
             self.register(builtin)
+        _running[self.name] = self
 
     # --- the verbs of a client ---
 
@@ -199,6 +203,7 @@ class DaskCluster:
     def stop(self) -> None:
         """Cancel what runs, and leave the cluster; what was launched here ends. May be called twice."""
         self._loop.check_not_here("stop()")
+        _running.pop(self.name, None)
         self._finalizer()
 
     def __enter__(self) -> Self:
@@ -218,14 +223,25 @@ class DaskCluster:
     async def _submit(self, workflow: Workflow, timeout: float | None) -> Run:
         plan = validate(workflow)
         check_arguments(workflow)
+        return self._begin(plan, timeout)
+
+    def _begin(
+        self,
+        plan: Plan,
+        timeout: float | None,
+        source: Run | None = None,
+        work: Any = None,
+        keep: tuple[StepName, ...] = (),
+    ) -> Run:
         check_timeout(timeout)
-        for step in workflow.steps:
-            if step.wait_for_s is None:
+        for step in plan.workflow.steps:
+            if step.wait_for_s is None and step.name not in keep:
                 self._router.check(step, len(step.args), tuple(step.kwargs))
         run_id = RunId(secrets.token_hex(8))
-        work = _DaskWork(self._engine, run_id, plan, timeout)
-        run = Run(run_id, plan, work)
-        work.begin(run)
+        wanted = frozenset(plan.workflow.steps[key].name for key in plan.wanted)
+        owner = _DaskWork(self, self._engine.run(plan.workflow, wanted, run_id, source=work, keep=keep), timeout)
+        run = Run(run_id, plan, owner, timeout=timeout, source=source)
+        owner.begin(run)
         return run
 
     async def _register(self, info: FunctionInfo, function: Callable[..., Any]) -> None:
@@ -268,12 +284,17 @@ class DaskCluster:
             raise ClusterStoppedError(f"cluster {self.name!r} was stopped. Make another: DaskCluster(...)")
 
 
+def running_dask_clusters() -> tuple[DaskCluster, ...]:
+    """Those of this process that have not been stopped, the newest last."""
+    return tuple(cluster for cluster in list(_running.values()) if cluster.running)
+
+
 class _DaskWork:
     """One run as its Run sees it: what it may ask for, from any thread."""
 
-    def __init__(self, engine: Any, run: RunId, plan: Plan, timeout_s: float | None) -> None:
-        wanted = frozenset(plan.workflow.steps[key].name for key in plan.wanted)
-        self._work = engine.run(plan.workflow, wanted, run)
+    def __init__(self, cluster: DaskCluster, work: Any, timeout_s: float | None) -> None:
+        self._cluster = weakref.ref(cluster)
+        self._work = work
         self._timeout_s = timeout_s
         self._loop = asyncio.get_running_loop()
         self._task: asyncio.Task[None] | None = None
@@ -313,6 +334,17 @@ class _DaskWork:
             return Payload.of(await self._work.fetch(step))
 
         return asyncio.run_coroutine_threadsafe(fetch(), self._loop)
+
+    def again(self, run: Run, keep: tuple[StepName, ...], timeout: float | None) -> Future[Run]:
+        """Start the workflow of a run once more, with the results of these steps."""
+        cluster = self._cluster()
+        if cluster is None or not cluster.running:
+            raise ClusterStoppedError("the cluster of this run was stopped. Run the workflow on another")
+
+        async def again() -> Run:
+            return cluster._begin(run.plan, timeout, run, self._work, keep)
+
+        return asyncio.run_coroutine_threadsafe(again(), self._loop)
 
     @property
     def here(self) -> bool:

@@ -39,6 +39,7 @@ from mpreg_lab.workflow.machine import (
 from mpreg_lab.workflow.model import Workflow
 from mpreg_lab.workflow.plan import Plan, validate
 from mpreg_lab.workflow.record import RunEvent
+from mpreg_lab.workflow.reuse import Earlier, Reuse
 
 from .base import Driver
 from .lanes import Calls, Code, Ending, LaneCall, Reported, drop, lend, run_lane, take_back
@@ -166,17 +167,29 @@ class DaskEngine:
         """Whether there is a function of that name."""
         return name in self._codes
 
-    def run(self, workflow: Workflow, wanted: Collection[StepName] | None = None, run: RunId | None = None) -> DaskRun:
+    def run(
+        self,
+        workflow: Workflow,
+        wanted: Collection[StepName] | None = None,
+        run: RunId | None = None,
+        *,
+        source: DaskRun | None = None,
+        keep: Collection[StepName] = (),
+    ) -> DaskRun:
         """Run it.
 
         Args:
-            run: What the run is called. None: it gets a name of its own.
             wanted: The steps whose results are fetched at the end; the others stay on the workers. None: all.
+            run: What the run is called. None: it gets a name of its own.
+            source: An earlier run of it. keep: The steps whose results of that run are used again.
 
         Raises:
             WorkflowError: If the workflow cannot run as it is written.
         """
-        return DaskRun(self, validate(workflow), wanted, run or RunId(secrets.token_hex(8)))
+        work = DaskRun(self, validate(workflow), wanted, run or RunId(secrets.token_hex(8)))
+        if source is not None:
+            work.take_over(source, keep)
+        return work
 
     # --- for its runs ---
 
@@ -298,6 +311,18 @@ class DaskRun:
         self._news = asyncio.Event()
         self._over = False
         self._chores: set[asyncio.Future[Any]] = set()
+
+    def take_over(self, source: DaskRun, keep: Collection[StepName]) -> None:
+        """Use results of an earlier run again, where their workers are still there. Before the start."""
+        found: dict[int, Earlier] = {}
+        for step in keep:
+            key = self._plan.keys[step]
+            kept, node = source._machine.values.get(key), source._machine.node_of(key)
+            if kept is not None and node in self._engine.workers:
+                self._lanes[kept.lane] = source._lanes[kept.lane]
+                found[key] = Earlier(kept, node)
+        reuse = Reuse(frozenset(self._plan.keys[step] for step in keep), found)
+        self._machine = RunMachine(self._plan, self._engine.placer, reuse)
 
     def start(self) -> None:
         """Begin; iterating does it by itself."""

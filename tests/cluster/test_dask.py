@@ -206,6 +206,29 @@ async def test_verbs_have_awaitable_twins(here):
     assert (await here.run_async(Workflow((Step("x", "echo", (3,)),)))).results == {"x": 3}
 
 
+def test_a_run_again_uses_what_succeeded(here):
+    starts = []
+
+    def double(value):
+        starts.append(value)
+        return 2 * value
+
+    def fail_once(value):
+        starts.append(value)
+        if len(starts) < 3:
+            raise ValueError("not yet")
+        return value
+
+    here.register(double)
+    here.register(fail_once)
+    first = here.run(Workflow((Step("a", "double", (1,)), Step("b", "fail_once", (Ref("a"),)))), check=False)
+    again = first.rerun(from_failed=True)
+
+    assert starts == [1, 2, 2]
+    assert again["b"] == 2
+    assert again.record.steps["a"].status == "reused"
+
+
 def test_who_does_not_answer_is_named():
     with pytest.raises(ConnectError, match=r"no Dask scheduler answers at 'nonsense://x'"):
         DaskCluster("nonsense://x")
