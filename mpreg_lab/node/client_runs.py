@@ -20,8 +20,11 @@ from mpreg_lab.protocol.messages import (
 from mpreg_lab.protocol.payload import Payload
 from mpreg_lab.transport.peer import Peer
 from mpreg_lab.types import NodeName, RunId, StepName
+from mpreg_lab.workflow.faults import lasting
 from mpreg_lab.workflow.plan import Plan, make_plan
+from mpreg_lab.workflow.record import FaultNote
 
+from .loans import Loans
 from .router import Router
 from .runs import EntryRun, Workers
 
@@ -58,7 +61,9 @@ class ClientRuns:
         self._router = router
         self._runs: dict[RunId, EntryRun] = {}
         self._ended: OrderedDict[RunId, None] = OrderedDict()
+        self._loans = Loans()
         self._runs_of: dict[Peer, set[RunId]] = {}
+        self._faults: tuple[FaultNote, ...] = ()
         self._stopped = False
 
     @property
@@ -91,7 +96,16 @@ class ClientRuns:
         except MpregError as error:
             send(RunDone(submit.u, refused=Payload.of_error(error)))
             return
-        run.start()
+        run.start(self._faults)
+
+    def befell(self, fault: FaultNote) -> None:
+        """Something befell the cluster, at a time of the loop.
+
+        It becomes part of the runs that are under way and, if it lasts, of those that begin meanwhile.
+        """
+        self._faults = lasting((*self._faults, fault))
+        for run in list(self._runs.values()):
+            run.note(fault)
 
     def heard(self, run: RunId) -> Callable[[NodeName, list[Any]], None]:
         """Who is to be told what became of calls of that run."""
@@ -159,7 +173,9 @@ class ClientRuns:
         self._host.check_room()
         if submit.u in self._runs:
             raise ProtocolError(f"a run {submit.u!r} exists already")
-        run = EntryRun(submit, self._plan(submit), self._router, self._host, send)
+        source = None if submit.rerun is None else self._runs.get(submit.rerun.run)
+        run = EntryRun(submit, self._plan(submit), self._router, self._host, send, source, self._router.nodes)
+        self._loans.lend(run.sources)
         self._runs[run.id] = run
         self._runs_of.setdefault(peer, set()).add(run.id)
         return run
@@ -191,7 +207,11 @@ class ClientRuns:
     def _forget(self, run_id: RunId) -> None:
         run = self._runs.pop(run_id, None)
         self._ended.pop(run_id, None)
-        self._host.forget_calls(run_id, () if run is None else run.nodes)
+        if run is not None:
+            for free, nodes in self._loans.forget(run_id, run.nodes, run.sources).items():
+                self._host.forget_calls(free, nodes)
+        elif run_id not in self._loans:
+            self._host.forget_calls(run_id, ())
 
 
 def _answer(peer: Peer, message: Message) -> None:

@@ -416,7 +416,8 @@ def _without_our_frames(error: BaseException) -> None:
 def _stand_in(error: BaseException) -> RemoteError:
     """What is raised for a SystemExit or a KeyboardInterrupt of a function, which must not end the caller."""
     name = type(error).__name__
-    stand_in = RemoteError(f"the function raised {name}{reprlib.repr(error.args)}", type_name=name)
+    arguments = ", ".join(map(reprlib.repr, error.args))
+    stand_in = RemoteError(f"the function raised {name}({arguments})", type_name=name)
     return stand_in.with_traceback(error.__traceback__)
 
 

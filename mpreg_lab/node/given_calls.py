@@ -173,7 +173,8 @@ class GivenCalls:
     # --- work ---
 
     async def _fetch_and_work(self, calls: Calls, values: dict[StepName, Payload], *, pack: bool) -> None:
-        fetched = [self._host.fetch(node, calls.run, step) for step, node in calls.held.items()]
+        borrowed = calls.borrowed
+        fetched = [self._host.fetch(node, borrowed.get(step, calls.run), step) for step, node in calls.held.items()]
         try:
             values.update(zip(calls.held, await asyncio.gather(*fetched), strict=True))
         except MpregError as error:

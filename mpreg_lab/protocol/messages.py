@@ -14,10 +14,13 @@ from mpreg_lab.workflow.record import (
     Ended,
     Failed,
     Failure,
+    FaultNote,
     Finished,
+    Gone,
     Opened,
     Queued,
     Retrying,
+    Reused,
     Sent,
     Skipped,
     Started,
@@ -63,6 +66,7 @@ __all__ = [
     "Pull",
     "Refused",
     "Register",
+    "Rerun",
     "Rumour",
     "RunDone",
     "RunUpdate",
@@ -81,7 +85,21 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
 """Not NaN either: what is computed with it decides what happens next."""
 
-AnyRunEvent = Opened | Queued | Sent | Started | Finished | Failed | Retrying | Skipped | Cancelled | Ended
+AnyRunEvent = (
+    Opened
+    | Reused
+    | Gone
+    | Queued
+    | Sent
+    | Started
+    | Finished
+    | Failed
+    | Retrying
+    | Skipped
+    | Cancelled
+    | FaultNote
+    | Ended
+)
 
 
 # --- what nodes say of themselves ---------------------------------------------------------------------------------
@@ -140,6 +158,13 @@ class _Message(msgspec.Struct, frozen=True, tag_field="kind", omit_defaults=True
     """A message. `u` is chosen by who asks and stands in the reply."""
 
 
+class Rerun(msgspec.Struct, frozen=True):
+    """Which results of an earlier run of the same workflow are to be used again."""
+
+    run: RunId
+    steps: tuple[StepName, ...]
+
+
 class Submit(_Message, frozen=True, tag="submit"):
     """Run this workflow. Answered by RunUpdates and one RunDone with the same `u`, which names the run."""
 
@@ -154,6 +179,8 @@ class Submit(_Message, frozen=True, tag="submit"):
     """For each step how many positional arguments it has, and the names of the others: calls are checked before the
     run begins. Empty: they are not."""
     timeout_s: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    rerun: Rerun | None = None
+    """None: every step runs. Steps whose results the node cannot get any more run too, if somebody needs them."""
 
 
 class RunUpdate(_Message, frozen=True, tag="update"):
@@ -429,6 +456,8 @@ class Calls(_Message, frozen=True, tag="calls"):
     """Results that these calls refer to and the node does not have yet."""
     held: dict[StepName, NodeName] = {}
     """Results that the node must fetch itself, and where."""
+    borrowed: dict[StepName, RunId] = {}
+    """Those of `held` that are results of another run."""
 
 
 class CallStarted(msgspec.Struct, frozen=True, tag_field="outcome", tag="started", gc=False):

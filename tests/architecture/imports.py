@@ -96,7 +96,14 @@ IMPURE_LIBRARIES = {
 }
 
 SEES_ONLY = {
-    "notebook.view": ("notebook.view", "workflow.record", "workflow.model", "client.status", "types"),
+    "notebook.view": (
+        "notebook.view",
+        "workflow.record",
+        "workflow.faults",
+        "workflow.model",
+        "client.status",
+        "types",
+    ),
     "notebook.widgets": (
         "notebook.widgets",
         "notebook.view",

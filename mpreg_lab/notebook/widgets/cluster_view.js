@@ -308,7 +308,7 @@ class Panel {
       this.deeds(deeds, { node: scene.nodes[a].key, other: scene.nodes[b].key }),
       element("dl", { class: "mpreg-facts" }, element("dt", {}, "State"), element("dd", {}, link.words)),
       ...between.map((doubt) => element("p", {}, doubt.words)),
-      links.deeds.length ? null : element("p", { class: "mpreg-muted" }, "Links between processes cannot be reached from here."),
+      links.deeds.length ? null : element("p", { class: "mpreg-muted" }, "Whoever launched the cluster can cut its links; here they are only seen."),
     ];
   }
 
