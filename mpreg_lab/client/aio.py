@@ -134,7 +134,7 @@ class AsyncClient:
         """
         plan = validate(workflow)
         check_arguments(workflow)
-        _check_timeout(timeout)
+        check_timeout(timeout)
         await self._connect_for(workflow)
         return self.start(plan, timeout=timeout)
 
@@ -200,7 +200,7 @@ class AsyncClient:
 
     async def again(self, run: Run, keep: tuple[StepName, ...], timeout: float | None) -> Run:
         """Start the workflow of a run once more, with the results of these of its steps. On the client's loop."""
-        _check_timeout(timeout)
+        check_timeout(timeout)
         await self._connect_for(run.workflow)
         return self.start(run.plan, timeout=timeout, source=run, keep=keep)
 
@@ -357,7 +357,8 @@ def check_arguments(workflow: Workflow, check: Callable[[Any, str], object] = ch
                 _check_argument(step, f"argument {keyword!r}", value, check)
 
 
-def _check_timeout(timeout: object) -> None:
+def check_timeout(timeout: object) -> None:
+    """Whether it is a time-out: None, or seconds, more than 0; raises WorkflowError."""
     if timeout is None or (isinstance(timeout, (int, float)) and not isinstance(timeout, bool) and timeout > 0):
         return
     raise WorkflowError(f"timeout must be seconds, more than 0, not {timeout!r:.60}")
