@@ -19,15 +19,17 @@ from mpreg_lab.protocol.messages import (
     Message,
     Outcome,
     RunDone,
-    RunUpdate,
     StepError,
     Submit,
 )
 from mpreg_lab.protocol.payload import Payload
 from mpreg_lab.types import NodeName, RunId, StepName
 from mpreg_lab.workflow.machine import Abort, Began, Execute, Happening, Lost, Placer, Raised, Returned, RunMachine
+from mpreg_lab.workflow.model import Step
 from mpreg_lab.workflow.plan import Plan
 from mpreg_lab.workflow.record import RunEvent, StepStatus
+
+from .run_log import RunLog
 
 __all__ = ["EntryRun", "Held", "Workers"]
 
@@ -60,12 +62,22 @@ class EntryRun:
 
     Args:
         send: Gives a message to the client.
+        kept: Whether what the client is told can be told again.
     """
 
     def __init__(
-        self, submit: Submit, plan: Plan, placer: Placer, workers: Workers, send: Callable[[Message], None]
+        self,
+        submit: Submit,
+        plan: Plan,
+        placer: Placer,
+        workers: Workers,
+        send: Callable[[Message], None],
+        *,
+        kept: bool = False,
     ) -> None:
         self.id = submit.u
+        self.log = RunLog(submit.u, kept=kept)
+        """What the client was told."""
         self.nodes: set[NodeName] = set()
         """All nodes that ever had to do with it."""
         self._plan = plan
@@ -104,6 +116,11 @@ class EntryRun:
         now_s, count = self._driver.now_s, len(self._plan.needs)
         known = (outcome for outcome in outcomes if 0 <= outcome.key < count)
         self._driver.feed([self._happening(node, outcome, now_s) for outcome in known])
+
+    def is_of(self, submit: Submit) -> bool:
+        """Whether that is the message which it was made of, come twice."""
+        steps = zip(self._plan.workflow.steps, submit.workflow.steps, strict=False)
+        return submit.needs == self._plan.needs and all(_bare(one) == _bare(other) for one, other in steps)
 
     async def result(self, step: StepName) -> Payload:
         """The result of a step.
@@ -194,7 +211,7 @@ class EntryRun:
     # --- what the client hears ---
 
     def _publish(self, events: list[RunEvent]) -> None:
-        self._send(RunUpdate(self.id, tuple(events)))  # type: ignore[arg-type]  # all events are in the union
+        self._send(self.log.update(events))
 
     def _ended(self) -> None:
         wanted = self._plan.wanted & self._machine.values.keys()
@@ -219,7 +236,8 @@ class EntryRun:
             for key, error in sorted(self._machine.errors.items())
         )
         cause = self._driver.cause
-        self._send(RunDone(self.id, results, errors, None if cause is None else Payload.of_error(cause)))
+        done = RunDone(self.id, results, errors, None if cause is None else Payload.of_error(cause))
+        self._send(self.log.end(done))
 
     async def _value(self, key: int) -> Payload:
         value = self._machine.values[key]
@@ -237,3 +255,7 @@ class EntryRun:
             f"the run took longer than {self._timeout_s:g} s. Under way: {', '.join(out[:8])}"
             + (f" and {len(out) - 8} more" if len(out) > 8 else "")
         )
+
+
+def _bare(step: Step) -> Step:
+    return msgspec.structs.replace(step, args=(), kwargs={})

@@ -29,6 +29,8 @@ __all__ = [
     "Ack",
     "Announce",
     "AnyRunEvent",
+    "Attach",
+    "Attached",
     "Beat",
     "Call",
     "CallFailed",
@@ -151,6 +153,9 @@ class Submit(_Message, frozen=True, tag="submit"):
     """For each step how many positional arguments it has, and the names of the others: calls are checked before the
     run begins. Empty: they are not."""
     timeout_s: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    keep: bool = False
+    """Whether the run goes on for a while when the connection is lost, until somebody attaches to it. Its `u` is all
+    that is asked for then: at least 32 characters, from a good source of random ones."""
 
 
 class RunUpdate(_Message, frozen=True, tag="update"):
@@ -158,6 +163,8 @@ class RunUpdate(_Message, frozen=True, tag="update"):
 
     u: RunId
     events: tuple[AnyRunEvent, ...]
+    first: Count = 0
+    """How many events of the run came before these."""
 
 
 class StepError(msgspec.Struct, frozen=True):
@@ -176,6 +183,33 @@ class RunDone(_Message, frozen=True, tag="done"):
     errors: tuple[StepError, ...] = ()
     refused: Payload | None = None
     """An exception: the run never began, or as a whole it was cancelled or took too long."""
+    after: Count = 0
+    """How many events the run has had."""
+
+
+class Attach(_Message, frozen=True, tag="attach"):
+    """From here on, tell me about these runs. Answered by Attached, then by what was missed of each.
+
+    Also asked without any run, to hear which life of which node it is that will have the next ones.
+    """
+
+    u: str
+    runs: dict[RunId, Count] = {}
+    """How many events of each are known here."""
+    kept: tuple[RunId, ...] = ()
+    """Runs whose end is known here: their results may still be fetched."""
+
+
+class Attached(_Message, frozen=True, tag="attached"):
+    """Of the runs that an Attach names, all others are told about from here on."""
+
+    u: str
+    life: str
+    """Stands for this life of this node. Another one cannot know of its runs."""
+    unknown: tuple[RunId, ...] = ()
+    """No Submit of these ever came, if it was sent to this life."""
+    past: tuple[RunId, ...] = ()
+    """These were here, but nobody came back for them in time."""
 
 
 class Cancel(_Message, frozen=True, tag="cancel"):
@@ -457,6 +491,8 @@ Message = (
     Submit
     | RunUpdate
     | RunDone
+    | Attach
+    | Attached
     | Cancel
     | Fetch
     | Fetched
