@@ -19,6 +19,7 @@ MpregError
 │   ├── StepTimeoutError              a step took longer than its time-out (a TimeoutError)
 │   ├── StepSkippedError              asked for the result of a step that never ran
 │   ├── StepNotFinishedError          asked for the result of a step that has not finished
+│   ├── RunNotFinishedError           asked for what only a run that has ended can do
 │   ├── ReferenceValueError           a result has no such field or item (a LookupError)
 │   ├── UnserialisableResultError     a result cannot travel (a TypeError)
 │   ├── NodeLostError                 a node went away with a step under way
@@ -71,6 +72,7 @@ __all__ = [
     "RunCancelledError",
     "RunError",
     "RunFailedError",
+    "RunNotFinishedError",
     "RunTimeoutError",
     "StepNotFinishedError",
     "StepSkippedError",
@@ -245,6 +247,10 @@ class StepSkippedError(RunError):
 
 class StepNotFinishedError(RunError):
     """The step has not finished yet."""
+
+
+class RunNotFinishedError(RunError):
+    """The run goes on; what was asked for can only be done with one that has ended."""
 
 
 class ReferenceValueError(RunError, LookupError):

@@ -54,7 +54,7 @@ eight = double(four)
 ---
 client = Client(cluster.url)
 (client, vars(client), vars(client._aio), client.members())
-(vars(client._aio._line), vars(client._aio._line._way), vars(client._aio._line.peer))
+(vars(client._aio._line), vars(client._aio._address), vars(client._aio._line.peer))
 ---
 import psutil
 seen = [psutil.Process(), *psutil.Process().children(recursive=True)]

@@ -28,6 +28,7 @@ from mpreg_lab.protocol.messages import (
     Fetched,
     Meet,
     Member,
+    Rerun,
     Submit,
 )
 from mpreg_lab.protocol.payload import CannotTravelError, Payload, check_serialisable
@@ -67,7 +68,8 @@ class AsyncClient:
 
     def __init__(self, url: str, *, token: str | None = None, tls: TlsLike | None = None) -> None:
         self.url = url
-        self._line = Line(_Address(url, None if token is None else Secret(token), tls))
+        self._address = _Address(url, None if token is None else Secret(token), tls)
+        self._line = Line(self._address)
 
     @classmethod
     def over(cls, connection: Connection, way: Way | None = None) -> AsyncClient:
@@ -142,6 +144,16 @@ class AsyncClient:
             raise ProtocolError(f"asked who is in the cluster, got {type(reply).__name__}")
         return reply
 
+    async def look(self, member: Member) -> Connection:
+        """A connection of its own to a node of the cluster, for somebody who only looks on.
+
+        Raises:
+            ConnectError: If nobody answers there, or it says no address.
+        """
+        if not member.url:
+            raise ConnectError(f"node {member.name!r} has no address")
+        return await self._address.connect(member.url)
+
     async def meet(self, url: str) -> None:
         """Have the node that we speak to be one cluster with the MPREG node at that address.
 
@@ -168,16 +180,30 @@ class AsyncClient:
 
     # --- for the blocking client and the notebook ---
 
-    def start(self, plan: Plan, *, timeout: float | None = None) -> Run:
-        """Submit a checked workflow over the open connection. On the client's loop."""
+    async def again(self, run: Run, keep: tuple[StepName, ...], timeout: float | None) -> Run:
+        """Start the workflow of a run once more, with the results of these of its steps. On the client's loop."""
+        _check_timeout(timeout)
+        await self._connect_for(run.workflow)
+        return self.start(run.plan, timeout=timeout, source=run, keep=keep)
+
+    def start(
+        self, plan: Plan, *, timeout: float | None = None, source: Run | None = None, keep: tuple[StepName, ...] = ()
+    ) -> Run:
+        """Submit a checked workflow over the open connection. On the client's loop.
+
+        Args:
+            source: An earlier run of it. keep: The steps whose results of that run are to be used again.
+        """
         peer = self._line.peer
         assert peer is not None
         self._check_room(peer)
         loop = asyncio.get_running_loop()
-        run = Run(RunId(secrets.token_hex(16)), plan, _Owner(self._line, loop))
-        weakref.finalize(run, _forget, weakref.ref(self._line), loop, run.id).atexit = False
+        run_id = RunId(secrets.token_hex(16))
+        run = Run(run_id, plan, _Owner(self, self._line, loop), timeout=timeout, source=source)
+        weakref.finalize(run, _forget, weakref.ref(self._line), loop, run_id).atexit = False
+        rerun = Rerun(source.id, keep) if source is not None and keep else None
         try:
-            self._line.submit(run, _submit(run.id, plan, timeout, bare=not peer.connection.carries_objects))
+            self._line.submit(run, _submit(run_id, plan, timeout, rerun, bare=not peer.connection.carries_objects))
         except MpregError:
             check_arguments(plan.workflow, _check_wholly)
             raise
@@ -216,10 +242,14 @@ class _Address:
     async def dial(self) -> Connection:
         if not self._url:
             raise ConnectionLostError("the connection was closed")
-        token = token_for(self._url) if self._token is None else self._token
-        return await transport_for(self._url).connect(self._url, token=token, tls=self._tls)
+        return await self.connect(self._url)
 
     again = dial
+
+    async def connect(self, url: str) -> Connection:
+        """Connect to some other address of the same cluster."""
+        token = token_for(url) if self._token is None else self._token
+        return await transport_for(url).connect(url, token=token, tls=self._tls)
 
     def ended(self) -> bool:
         return False
@@ -228,8 +258,8 @@ class _Address:
 class _Owner:
     """What a run may ask of its client, from any thread."""
 
-    def __init__(self, line: Line, loop: asyncio.AbstractEventLoop) -> None:
-        self._line, self._loop = line, loop
+    def __init__(self, client: AsyncClient, line: Line, loop: asyncio.AbstractEventLoop) -> None:
+        self._client, self._line, self._loop = client, line, loop
 
     def cancel(self, run: RunId) -> None:
         _call_soon(self._loop, self._line.cancel, run)
@@ -241,6 +271,11 @@ class _Owner:
         if self._loop.is_closed():
             raise ConnectionLostError(f"the cluster was stopped: the result of {step!r} was not asked for, and is gone")
         return asyncio.run_coroutine_threadsafe(_fetch(self._line, run, step), self._loop)
+
+    def again(self, run: Run, keep: tuple[StepName, ...], timeout: float | None) -> Future[Run]:
+        if self._loop.is_closed():
+            raise ConnectionLostError("the cluster was stopped. Run the workflow on another one: run(run.workflow)")
+        return asyncio.run_coroutine_threadsafe(self._client.again(run, keep, timeout), self._loop)
 
     @property
     def here(self) -> bool:
@@ -259,7 +294,7 @@ async def _fetch(line: Line, run: RunId, step: StepName) -> Payload:
     return reply.value
 
 
-def _submit(run: RunId, plan: Plan, timeout_s: float | None, *, bare: bool) -> Submit:
+def _submit(run: RunId, plan: Plan, timeout_s: float | None, rerun: Rerun | None, *, bare: bool) -> Submit:
     """The message that starts a run.
 
     Args:
@@ -277,6 +312,7 @@ def _submit(run: RunId, plan: Plan, timeout_s: float | None, *, bare: bool) -> S
         tuple((len(step.args), tuple(step.kwargs)) for step in steps),
         timeout_s,
         keep=True,
+        rerun=rerun,
     )
 
 

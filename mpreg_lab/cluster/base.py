@@ -31,6 +31,10 @@ class Handle(Protocol):
         """Whether it has not ended, in whatever way."""
 
     @property
+    def paused(self) -> bool:
+        """Whether it was halted and did not go on."""
+
+    @property
     def log(self) -> str:
         """The last of what it printed outside of steps; empty if it shares the terminal with us."""
 
@@ -94,3 +98,6 @@ class Launcher(Protocol[H]):
 
     async def connect(self, handle: H) -> Connection:
         """A connection for a client of this process."""
+
+    async def look(self, member: Member) -> Connection:
+        """A connection for somebody who only looks on: faults on purpose do not reach it."""

@@ -216,6 +216,12 @@ class Faults:
         """Have frames between two nodes take longer, see Delay."""
         self.do(Delay(a, b, delay_s, jitter_s))
 
+    def slow(self, node: str, delay_s: float = 0.2) -> None:
+        """Have everything that a node sends or is sent take longer; 0 ends it. The client is its neighbour too."""
+        ends = {*self._cluster.nodes, CLIENT}
+        for other in sorted(ends - {node}) if node in ends else (CLIENT,):
+            self.delay(node, other, delay_s)
+
     def drop(self, a: str, b: str, share: float) -> None:
         """Lose a share of the frames between two nodes, see Drop."""
         self.do(Drop(a, b, share))

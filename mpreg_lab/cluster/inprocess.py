@@ -28,6 +28,7 @@ class InProcessHandle:
     """A node on this process's loop thread."""
 
     log = ""
+    paused = False
 
     def __init__(self, spec: NodeSpec, node: Node, listener: Listener, launcher: InProcessLauncher) -> None:
         self.spec = spec
@@ -130,6 +131,11 @@ class InProcessLauncher:
         """A connection for a client of this process."""
         return await self.dial(CLIENT, handle.member)
 
+    async def look(self, member: Member) -> Connection:
+        """A connection for somebody who only looks on, which no fault reaches."""
+        node = self._nodes.get(member.name)
+        return await self._dial_url(member) if node is None else _joined(node)
+
     async def dial(self, ours: str, member: Member) -> Connection:
         """A connection from a node, or a client, to a node, whether it lives here or not."""
         return await self.network.dial(ours, member.name, partial(self._dial, member))
@@ -138,11 +144,16 @@ class InProcessLauncher:
         node = self._nodes.get(member.name)
         if node is None or self._transport == "ws":
             return await self._dial_url(member)
-        ours, theirs = MemoryConnection.pair("a client or node", member.name)
-        node.accept(theirs)
-        return ours
+        return _joined(node)
 
     def forget(self, node: Node) -> None:
         """The node has ended: nobody reaches it any more."""
         if self._nodes.get(node.name) is node:
             del self._nodes[node.name]
+
+
+def _joined(node: Node) -> Connection:
+    """A connection by reference to a node of this process."""
+    ours, theirs = MemoryConnection.pair("a client or node", node.name)
+    node.accept(theirs)
+    return ours

@@ -10,13 +10,17 @@ import secrets
 import threading
 import weakref
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from typing import Any, Self, TypeVar, overload
 
 from mpreg_lab.client.aio import AsyncClient
 from mpreg_lab.client.run import Run
+from mpreg_lab.client.status import ClusterStatus
 from mpreg_lab.client.sync import Client
 from mpreg_lab.client.verbs import verb
+from mpreg_lab.client.watching import when_heard
 from mpreg_lab.errors import (
     ClusterSpecError,
     ClusterStoppedError,
@@ -28,9 +32,10 @@ from mpreg_lab.errors import (
 from mpreg_lab.loop_thread import LoopThread
 from mpreg_lab.node.functions import BUILTINS, function_name
 from mpreg_lab.protocol.messages import Member
+from mpreg_lab.transport.faulty import Network
 from mpreg_lab.transport.tls import TlsLike
 from mpreg_lab.transport.tokens import TokenFile
-from mpreg_lab.types import ClusterId, FunctionName, Resource
+from mpreg_lab.types import ClusterId, FunctionName, NodeName, Resource
 from mpreg_lab.workflow.model import Workflow
 from mpreg_lab.workflow.plan import did_you_mean
 
@@ -42,6 +47,7 @@ from .opening import Doorway, cluster_token
 from .processes import ProcessLauncher
 from .spec import NodeSpec, default_slots, node_spec, node_specs, resource_names
 from .summary import cluster_html, cluster_text
+from .watching import ClusterWatch
 
 __all__ = ["LocalCluster", "find_cluster", "running_clusters"]
 
@@ -49,9 +55,24 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _DEFAULT_TOKEN: Any = object()
 _running: weakref.WeakValueDictionary[str, LocalCluster] = weakref.WeakValueDictionary()
+_newest: list[str] = []
+"""The name of the cluster that was launched last, if any was."""
 _numbers = count(1)
 _THREADS_END_S = 0.5
 _ANSWER_S = 1.0
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """A function, and which nodes offer it."""
+
+    function: Callable[..., Any]
+    resources: frozenset[Resource]
+    nodes: frozenset[str] | None
+    """None: any that hold the resources."""
+
+    def belongs_on(self, node: NodeSpec) -> bool:
+        return self.resources <= node.resources and (self.nodes is None or node.name in self.nodes)
 
 
 class LocalCluster:
@@ -107,7 +128,7 @@ class LocalCluster:
             older.stop()
         self._token = None if door.guests else door.token
         self._slots = slots if slots is not None else default_slots()
-        self._placed: dict[FunctionName, tuple[Callable[..., Any], frozenset[Resource]]] = {}
+        self._placed: dict[FunctionName, _Placed] = {}
         self._lock = threading.Lock()
         self._handles: list[Handle] = []
         self._loop = LoopThread(f"mpreg-{self.name}")
@@ -121,7 +142,9 @@ class LocalCluster:
         self._entry = Entry(self._launcher, self._handles)
         self._fault_log = FaultLog()
         self._token_file = TokenFile(self.cluster_id, door.token)
-        self._finalizer = weakref.finalize(self, _shut_down, self._loop, self._handles, self._token_file)
+        self._polite: set[NodeName] = set()
+        self._watch = ClusterWatch(self.name, self._launcher, self._handles, self._network, self._polite)
+        self._finalizer = weakref.finalize(self, _shut_down, self._loop, self._handles, self._token_file, self._watch)
         try:
             self._loop.call(self._launch(specs))
         except BaseException:
@@ -130,6 +153,7 @@ class LocalCluster:
         self._keep_token()
         self._client = Client.on(self._loop, self._aio)
         _running[self.name] = self
+        _newest[:] = [self.name]
 
     # --- the verbs of a client ---
 
@@ -190,7 +214,14 @@ class LocalCluster:
     @overload
     def function(self, function: F, /) -> F: ...
     @overload
-    def function(self, /, *, resources: Iterable[str] | str = (), name: str | None = None) -> Callable[[F], F]: ...
+    def function(
+        self,
+        /,
+        *,
+        resources: Iterable[str] | str = (),
+        name: str | None = None,
+        nodes: Iterable[str] | str | None = None,
+    ) -> Callable[[F], F]: ...
     def function(
         self,
         function: F | None = None,
@@ -198,6 +229,7 @@ class LocalCluster:
         *,
         resources: Iterable[str] | str = (),
         name: str | None = None,
+        nodes: Iterable[str] | str | None = None,
     ) -> F | Callable[[F], F]:
         """Decorator: have the nodes that hold all these resources offer the function. The function stays as it is.
 
@@ -205,29 +237,40 @@ class LocalCluster:
         """
 
         def decorate(function: F) -> F:
-            self.register(function, resources=resources, name=name)
+            self.register(function, resources=resources, name=name, nodes=nodes)
             return function
 
         return decorate if function is None else decorate(function)
 
     @verb
     def register(
-        self, function: Callable[..., Any], *, resources: Iterable[str] | str = (), name: str | None = None
+        self,
+        function: Callable[..., Any],
+        *,
+        resources: Iterable[str] | str = (),
+        name: str | None = None,
+        nodes: Iterable[str] | str | None = None,
     ) -> None:
         """Have the nodes that hold all these resources offer the function; all nodes, if none are named.
 
         A function of the same name is replaced, wherever it was. Every node has heard of it when this returns.
 
+        Args:
+            nodes: Only these nodes, by name. None: whichever hold the resources.
+
         Raises:
             FunctionError: If it cannot be called, has no name, or no node holds the resources.
+            UnknownNodeError: If there is no node of one of these names.
         """
         self._check_running()
         held = resource_names(resources, "a function")
         named = function_name(function, name)
         if named in {builtin.__name__ for builtin in BUILTINS}:
             raise FunctionError(f"{named!r} is on every node already. Give yours another name: name='my_{named}'")
-        self._check_held(named, held)
-        self._loop.call(self._place(function, named, held), doing="register()")
+        only = None if nodes is None else frozenset((nodes,) if isinstance(nodes, str) else nodes)
+        specs = [handle.spec for handle in (self._handles if only is None else map(self._handle, sorted(only)))]
+        self._check_held(named, held, specs)
+        self._loop.call(self._place(named, _Placed(function, held, only)), doing="register()")
 
     @verb
     def unregister(self, name: str) -> None:
@@ -261,6 +304,15 @@ class LocalCluster:
         self._keep_token()
 
     @verb
+    def stop_node(self, name: str) -> None:
+        """End a node politely: it says goodbye, and nobody has to find out; `restart` brings it back.
+
+        Raises:
+            UnknownNodeError: If there is no node of that name, or it has ended already.
+        """
+        self._loop.call(self._stop_node(self._living(name)), doing="stop_node()")
+
+    @verb
     def kill(self, name: str) -> None:
         """End a node as a crash would; `restart` brings it back.
 
@@ -291,6 +343,7 @@ class LocalCluster:
             ClusterError: If it lives in this process.
         """
         self._living(name).pause()
+        self._loop.call_soon(self._watch.changed)
 
     @verb
     def resume(self, name: str) -> None:
@@ -300,6 +353,7 @@ class LocalCluster:
             UnknownNodeError: If there is no node of that name, or it has ended.
         """
         self._living(name).resume()
+        self._loop.call_soon(self._watch.changed)
 
     @verb
     def log(self, name: str) -> str:
@@ -329,8 +383,35 @@ class LocalCluster:
     @property
     def faults(self) -> Faults:
         """What can be done to this cluster to see how it copes: `cluster.faults.cut("a", "b")`, see docs/faults.md."""
-        network = self._launcher.network if isinstance(self._launcher, InProcessLauncher) else None
-        return Faults(self, self._loop, network, self._fault_log)
+        return Faults(self, self._loop, self._network, self._fault_log)
+
+    # --- how it is ---
+
+    @verb
+    def status(self) -> ClusterStatus:
+        """How the nodes are, what they think of each other, and what is wrong with links on purpose.
+
+        Nodes that do not answer within a second are what was known of them before.
+        """
+        if not self.running:
+            return self._watch.status()
+        return self._loop.call(when_heard(self._watch, _ANSWER_S), doing="status()")
+
+    @verb
+    def watch(self, listener: Callable[[ClusterStatus], object]) -> Callable[[], None]:
+        """Call a function with the status: soon, when that has changed, at most ten times a second, and at the end.
+
+        While nothing changes, nothing is done.
+
+        Args:
+            listener: Called on the loop of the cluster: it must not wait. While it is held here, so is what it holds.
+
+        Returns:
+            What ends it: call it, from any thread.
+        """
+        self._check_running()
+        self._loop.call_soon(self._watch.add, listener)
+        return partial(self._loop.call_soon, self._watch.remove, listener)
 
     @property
     def url(self) -> str:
@@ -392,15 +473,15 @@ class LocalCluster:
         await self._launcher.introduce(self._handles)
         self._aio = AsyncClient.over(await self._entry.dial(), self._entry)
 
-    async def _place(self, function: Callable[..., Any], name: FunctionName, held: frozenset[Resource]) -> None:
+    async def _place(self, name: FunctionName, placed: _Placed) -> None:
         todo = []
         for handle in self._alive:
-            if held <= handle.spec.resources:
-                todo.append(handle.register(function, name=name, resources=held))
+            if placed.belongs_on(handle.spec):
+                todo.append(handle.register(placed.function, name=name, resources=placed.resources))
             elif any(info.name == name for info in handle.member.functions):
                 todo.append(handle.unregister(name))
         await _all(todo)
-        self._placed[name] = (function, held)
+        self._placed[name] = placed
 
     async def _take_away(self, name: FunctionName) -> None:
         self._placed.pop(name, None)
@@ -408,14 +489,15 @@ class LocalCluster:
 
     async def _add(self, spec: NodeSpec) -> None:
         self._handles.append(await self._bring_in(spec))
+        self._watch.changed()
 
     async def _bring_in(self, spec: NodeSpec) -> Handle:
         """Start a node, give it its functions, and have it join the others."""
         handle: Handle = await self._launcher.start(spec)
         try:
-            for name, (function, held) in self._placed.items():
-                if held <= spec.resources:
-                    await handle.register(function, name=name, resources=held)
+            for name, placed in self._placed.items():
+                if placed.belongs_on(spec):
+                    await handle.register(placed.function, name=name, resources=placed.resources)
             if others := self._alive:
                 await handle.join(others[0].member)
         except BaseException:
@@ -427,15 +509,23 @@ class LocalCluster:
         await handle.kill()
         await self._leave(handle)
 
+    async def _stop_node(self, handle: Handle) -> None:
+        self._polite.add(handle.spec.name)
+        await handle.stop()
+        await self._leave(handle)
+
     async def _restart(self, handle: Handle) -> None:
         await handle.stop()
         await self._leave(handle)
         self._handles[self._handles.index(handle)] = await self._bring_in(handle.spec)
+        self._polite.discard(handle.spec.name)
+        self._watch.changed()
 
     async def _leave(self, handle: Handle) -> None:
         # Else the next verb could be sent into a connection whose end was not noticed yet.
         if handle is self._entry.handle:
             await self._aio.leave()
+        self._watch.changed()
 
     # --- helpers ---
 
@@ -454,6 +544,10 @@ class LocalCluster:
             return self._loop.call(asyncio.wait_for(self._aio.members(), _ANSWER_S))
         except (TimeoutError, MpregError):
             return ()
+
+    @property
+    def _network(self) -> Network | None:
+        return self._launcher.network if isinstance(self._launcher, InProcessLauncher) else None
 
     @property
     def _alive(self) -> list[Handle]:
@@ -476,11 +570,11 @@ class LocalCluster:
             )
         return handle
 
-    def _check_held(self, function: str, held: frozenset[Resource]) -> None:
-        if any(held <= handle.spec.resources for handle in self._handles):
+    def _check_held(self, function: str, held: frozenset[Resource], specs: Sequence[NodeSpec]) -> None:
+        if any(held <= spec.resources for spec in specs):
             return
         wanted = ", ".join(map(repr, sorted(held)))
-        having = "; ".join(f"{n}: {', '.join(m.resources) or 'none'}" for n, m in self.nodes.items())
+        having = "; ".join(f"{spec.name}: {', '.join(sorted(spec.resources)) or 'none'}" for spec in specs)
         raise FunctionError(
             f"no node holds the resources of function {function!r}: {wanted}. They hold: {having}. "
             f"Add a node: cluster.add('my-node', [{wanted}])"
@@ -503,18 +597,21 @@ def find_cluster(name: str | None = None) -> LocalCluster:
         if name is None or cluster.name == name:
             return cluster
     if not clusters:
-        raise NoClusterError("there is no cluster yet. Start one: cluster = LocalCluster(3), or %mpreg start 3")
+        why = f"no cluster runs any more, {_newest[0]!r} has ended" if _newest else "there is no cluster yet"
+        raise NoClusterError(f"{why}. Start one: cluster = LocalCluster(3), or %mpreg start 3")
     names = ", ".join(cluster.name for cluster in clusters)
     raise NoClusterError(f"there is no running cluster {name!r}. Running: {names}")
 
 
-def _shut_down(loop: LoopThread, handles: list[Handle], token_file: TokenFile) -> None:
+def _shut_down(loop: LoopThread, handles: list[Handle], token_file: TokenFile, watch: ClusterWatch) -> None:
     if loop.here:
         # The last holder let go of it on the loop itself, which cannot wait for its own end.
-        threading.Thread(target=_shut_down, args=(loop, handles, token_file), daemon=True).start()
+        threading.Thread(target=_shut_down, args=(loop, handles, token_file, watch), daemon=True).start()
         return
     token_file.remove()
     if loop.alive:
+        # First: who looks on shall see a cluster that was stopped, not one that dies.
+        loop.call_soon(watch.close)
         loop.call(_all(handle.stop() for handle in handles))
         loop.stop()
         for handle in handles:

@@ -47,6 +47,11 @@ class ProcessHandle:
         return self._child.alive
 
     @property
+    def paused(self) -> bool:
+        """Whether it was halted with SIGSTOP and did not go on."""
+        return self._child.paused
+
+    @property
     def log(self) -> str:
         """The last of what the process printed outside of steps."""
         return self._child.log
@@ -157,6 +162,10 @@ class ProcessLauncher:
     async def connect(self, handle: ProcessHandle) -> Connection:
         """A connection for a client of this process."""
         return await self._dial(handle.member)
+
+    async def look(self, member: Member) -> Connection:
+        """A connection for somebody who only looks on."""
+        return await self._dial(member)
 
 
 def _ignore(_: Peer, message: Message) -> None:

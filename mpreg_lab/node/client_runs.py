@@ -38,6 +38,7 @@ from mpreg_lab.transport.peer import Peer
 from mpreg_lab.types import NodeName, RunId, StepName
 from mpreg_lab.workflow.plan import Plan, make_plan
 
+from .loans import Loans
 from .router import Router
 from .run_log import PastRuns, RunLog
 from .runs import EntryRun, Workers
@@ -95,6 +96,7 @@ class ClientRuns:
         self._life = secrets.token_hex(8)
         self._served: dict[RunId, _Served] = {}
         self._ended: OrderedDict[RunId, None] = OrderedDict()
+        self._loans = Loans()
         self._runs_of: dict[Peer, set[RunId]] = {}
         self._alone: OrderedDict[RunId, asyncio.TimerHandle] = OrderedDict()
         self._past = PastRuns()
@@ -245,7 +247,17 @@ class ClientRuns:
             if isinstance(message, RunDone):
                 self._keep_ended(served)
 
-        run = EntryRun(submit, self._plan(submit), self._router, self._host, tell, kept=submit.keep)
+        source = None if submit.rerun is None else self._of(peer, submit.rerun.run)
+        run = EntryRun(
+            submit,
+            self._plan(submit),
+            self._router,
+            self._host,
+            tell,
+            None if source is None else source.run,
+            kept=submit.keep,
+        )
+        self._loans.lend(run.sources)
         served = self._served[run.id] = _Served(run, peer)
         self._runs_of.setdefault(peer, set()).add(run.id)
         return run
@@ -289,7 +301,11 @@ class ClientRuns:
         if run_id in self._past or (served is not None and served.run.log.kept):
             # Its Submit may come once more, late: it must not start again.
             self._past.add(run_id)
-        self._host.forget_calls(run_id, () if served is None else served.run.nodes)
+        if served is not None:
+            for free, nodes in self._loans.forget(run_id, served.run.nodes, served.run.sources).items():
+                self._host.forget_calls(free, nodes)
+        elif run_id not in self._loans:
+            self._host.forget_calls(run_id, ())
 
     def _end(self, run_id: RunId, run: EntryRun, why: str) -> None:
         run.cancel(RunCancelledError(why))

@@ -65,10 +65,24 @@ class Executor:
     """Runs the jobs of one node. All methods are for the loop's thread.
 
     Args:
+        busy: Called when there is something to do after there was nothing.
         node: Its name, for functions that ask where they run.
+
+    Attributes:
+        ended: How many calls have ended, in whatever way.
     """
 
-    def __init__(self, functions: FunctionTable, slots: int, report: Report, *, node: NodeName) -> None:
+    def __init__(
+        self,
+        functions: FunctionTable,
+        slots: int,
+        report: Report,
+        busy: Callable[[], object] = lambda: None,
+        *,
+        node: NodeName,
+    ) -> None:
+        self.ended = 0
+        self._busy = busy
         self._node = node
         self._functions = functions
         self._slots = slots
@@ -96,6 +110,7 @@ class Executor:
         self._go_on(job)
         if self._ticker is None:
             self._ticker = self._loop.call_later(REPORT_S, self._tick)
+            self._busy()
 
     def cancel(self, run: RunId, keys: frozenset[int] | None = None) -> None:
         """Do not start these calls; cancel them if they are async. A thread cannot be stopped: its result is lost.
@@ -119,6 +134,11 @@ class Executor:
     def running(self) -> int:
         """How many lanes are queued or running."""
         return len(self._jobs)
+
+    @property
+    def under_way(self) -> int:
+        """How many lanes have a call that runs."""
+        return sum(job.since_s is not None for job in self._jobs.values())
 
     def stop(self) -> None:
         """Start nothing more, cancel async calls, end the threads. A sync call under way runs on, unheard."""
@@ -295,6 +315,7 @@ class Executor:
         by_run: dict[RunId, list[Outcome]] = {}
         while outbox:
             job, outcome, since_s = outbox.popleft()
+            self.ended += type(outcome) is not CallStarted
             if outcome.key not in job.dropped:
                 if type(outcome) is not CallStarted:
                     # Nobody else has seen the outcome yet.
@@ -395,7 +416,8 @@ def _without_our_frames(error: BaseException) -> None:
 def _stand_in(error: BaseException) -> RemoteError:
     """What is raised for a SystemExit or a KeyboardInterrupt of a function, which must not end the caller."""
     name = type(error).__name__
-    stand_in = RemoteError(f"the function raised {name}{reprlib.repr(error.args)}", type_name=name)
+    arguments = ", ".join(map(reprlib.repr, error.args))
+    stand_in = RemoteError(f"the function raised {name}({arguments})", type_name=name)
     return stand_in.with_traceback(error.__traceback__)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from mpreg_lab.engine.failures import failure
 from mpreg_lab.errors import MpregError, OverloadedError, ProtocolError, StepNotFinishedError
@@ -17,7 +17,7 @@ from . import executor
 from .executor import Executor, Job
 from .functions import FunctionTable
 
-__all__ = ["GivenCalls", "GivingHost", "Report"]
+__all__ = ["GivenCalls", "GivingHost", "Load", "Report"]
 
 Report = Callable[[list[Outcome]], None]
 """Tells who gave calls what became of them."""
@@ -42,13 +42,24 @@ class GivingHost(Protocol):
     def coordinates(self, run: RunId) -> bool:
         """Whether the node itself is the entry node of that run."""
 
+    def got_busy(self) -> None:
+        """There is something to do after there was nothing."""
+
+
+class Load(NamedTuple):
+    """How much a node has to do: steps that run, that wait, and that have ended since it was started."""
+
+    running: int
+    waiting: int
+    ended: int
+
 
 class GivenCalls:
     """What one node has to do, and what it has made. On the node's loop."""
 
     def __init__(self, host: GivingHost, functions: FunctionTable, slots: int) -> None:
         self._host = host
-        self._executor = Executor(functions, slots, self._report, node=host.name)
+        self._executor = Executor(functions, slots, self._report, host.got_busy, node=host.name)
         self._values: dict[RunId, dict[StepName, Payload]] = {}
         self._origins: dict[RunId, tuple[NodeName, Report]] = {}
         self._taken: dict[RunId, set[tuple[int, int]]] = {}
@@ -58,6 +69,12 @@ class GivenCalls:
     def handlers(self) -> Mapping[type, Callable[[Peer, Any], None]]:
         """What it does with which message."""
         return {Calls: self._on_calls, CancelCalls: self._on_cancel_calls}
+
+    @property
+    def load(self) -> Load:
+        """How much there is to do."""
+        running = self._executor.under_way
+        return Load(running, self._executor.running - running, self._executor.ended)
 
     def take(self, calls: Calls, origin: NodeName, report: Report, *, pack: bool) -> None:
         """Make these calls.
@@ -156,7 +173,8 @@ class GivenCalls:
     # --- work ---
 
     async def _fetch_and_work(self, calls: Calls, values: dict[StepName, Payload], *, pack: bool) -> None:
-        fetched = [self._host.fetch(node, calls.run, step) for step, node in calls.held.items()]
+        borrowed = calls.borrowed
+        fetched = [self._host.fetch(node, borrowed.get(step, calls.run), step) for step, node in calls.held.items()]
         try:
             values.update(zip(calls.held, await asyncio.gather(*fetched), strict=True))
         except MpregError as error:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import msgspec
 
 from mpreg_lab.errors import ClusterError, ConnectionLostError
-from mpreg_lab.protocol.messages import Announce, Beat, Done, Goodbye, Hello, Member, Message, Refused, Welcome
+from mpreg_lab.protocol.messages import Announce, Beat, Belief, Done, Goodbye, Hello, Member, Message, Refused, Welcome
 from mpreg_lab.protocol.payload import Payload
 from mpreg_lab.transport.base import Connection
 from mpreg_lab.transport.peer import Peer
@@ -40,6 +40,9 @@ class Neighbourly(Protocol):
     def neighbours_changed(self) -> None:
         """A node came, went, or offers something else; perhaps this one."""
 
+    def connections_changed(self) -> None:
+        """A connection was opened or has ended."""
+
 
 class Neighbours:
     """Begins with the node itself. On the node's loop.
@@ -54,7 +57,7 @@ class Neighbours:
         self._dial = dial
         self._router = router
         self._membership = Membership(itself, rng=random.Random())
-        self._heart = Heart(self._membership, cluster_id, dial, self._on_event)
+        self._heart = Heart(self._membership, cluster_id, dial, self._on_event, host.connections_changed)
         self._links: dict[NodeName, Link] = {}
         self._stopped = False
         router.update(itself)
@@ -79,6 +82,17 @@ class Neighbours:
     def members(self) -> tuple[Member, ...]:
         """All nodes of our kind, this one included."""
         return self._membership.members
+
+    @property
+    def beliefs(self) -> tuple[Belief, ...]:
+        """What this node thinks of all others that it has heard of."""
+        return self._membership.beliefs
+
+    @property
+    def connected(self) -> tuple[NodeName, ...]:
+        """The nodes that a connection of any kind leads to, or comes from."""
+        links = (name for name, link in self._links.items() if link.peer is not None)
+        return tuple(sorted(self._heart.connected.union(links)))
 
     def knows(self, name: NodeName) -> bool:
         """Whether that node is a member."""
@@ -140,6 +154,7 @@ class Neighbours:
         for link in list(self._links.values()):
             if link.peer is peer:
                 link.gone()
+        self._host.connections_changed()
 
     def say_goodbye(self) -> None:
         """Tell all others that this node leaves; nobody is lost from here on."""
@@ -173,6 +188,7 @@ class Neighbours:
         self._take_in(hello.member)
         if hello.member.name not in self._links:
             self._links[hello.member.name] = Link.accepted(hello.member.name, peer, self._link_lost)
+            self._host.connections_changed()
         peer.post(Welcome(hello.u, self.members))
 
     def _on_announce(self, peer: Peer, message: Announce) -> None:
@@ -228,6 +244,7 @@ class Neighbours:
             raise ConnectionLostError(f"node {name!r} has left the cluster")
         peer = self._host.meet_at(await self._dial(member))
         await say_hello(peer, self._hello())
+        self._host.connections_changed()
         return peer
 
     def _link_lost(self, link: Link) -> None:

@@ -20,36 +20,34 @@ class RunLog:
     """All that was said of one run.
 
     Args:
-        kept: Whether it can be told again; else it is only counted.
+        kept: Whether it can be told again, and is numbered for that.
     """
 
-    __slots__ = ("_count", "_events", "_run", "done", "kept")
+    __slots__ = ("_events", "_run", "done", "kept")
 
     def __init__(self, run: RunId, *, kept: bool) -> None:
         self.kept = kept
         self.done: RunDone | None = None
         self._run = run
-        self._count = 0
         self._events: list[RunEvent] = []
 
     def update(self, events: Sequence[RunEvent]) -> RunUpdate:
         """Something happened: how to say so."""
-        first = self._count
-        self._count += len(events)
+        first = len(self._events)
         if self.kept:
             self._events.extend(events)
         return _update(self._run, events, first)
 
     def end(self, done: RunDone) -> RunDone:
         """The run is over: how to say so."""
-        ended = RunDone(done.u, done.results, done.errors, done.refused, self._count)
-        if self.kept:
-            self.done = ended
-        return ended
+        if not self.kept:
+            return done
+        self.done = RunDone(done.u, done.results, done.errors, done.refused, len(self._events))
+        return self.done
 
     def since(self, seen: int) -> Iterator[Message]:
         """What to tell who knows the first events, so many."""
-        if seen < self._count:
+        if seen < len(self._events):
             yield _update(self._run, self._events[seen:], seen)
         if self.done is not None:
             yield self.done

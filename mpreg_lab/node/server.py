@@ -27,6 +27,7 @@ from mpreg_lab.protocol.messages import (
     Register,
     Submit,
     Unregister,
+    Watched,
 )
 from mpreg_lab.protocol.payload import Payload, message_of
 from mpreg_lab.transport.base import Connection
@@ -42,6 +43,7 @@ from .given_calls import GivenCalls, Report
 from .links import Dial
 from .neighbours import Neighbours
 from .router import Router
+from .watchers import Watchers
 
 __all__ = ["Node"]
 
@@ -78,6 +80,7 @@ class Node:
         self._background = Background()
         generation = time.time_ns() // 1000
         itself = Member(name, "", tuple(sorted(resources)), self._functions.infos(), slots, 1, generation)
+        self._watchers = Watchers(self)
         self._neighbours = Neighbours(self, itself, cluster_id, dial, self._router)
         self._foreign = Foreigners(self)
         self._calls = GivenCalls(self, self._functions, slots)
@@ -88,6 +91,7 @@ class Node:
             **self._neighbours.handlers,
             **self._calls.handlers,
             **self._runs.handlers,
+            **self._watchers.handlers,
             Describe: self._on_describe,
             Meet: self._on_meet,
             Register: self._on_register,
@@ -274,7 +278,7 @@ class Node:
         """Whether what is made here may have to leave this process."""
         return any(not peer.connection.carries_objects for peer in self._peers)
 
-    # --- what the other nodes need: Neighbourly, Host of nodes of another kind ---
+    # --- what the other nodes of our kind need: Neighbourly ---
 
     def meet_at(self, connection: Connection) -> Peer:
         """Speak over a connection that was opened to another node."""
@@ -290,6 +294,33 @@ class Node:
     def neighbours_changed(self) -> None:
         """A node of our kind came, went, or offers something else; perhaps this one."""
         self._foreign.changed()
+        self._watchers.changed()
+
+    def connections_changed(self) -> None:
+        """A connection to a node of our kind was opened or has ended."""
+        self._watchers.changed()
+
+    # --- what those who watch need: Watchable ---
+
+    def got_busy(self) -> None:
+        """There is something to do after there was nothing."""
+        self._watchers.changed()
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is something to do."""
+        load = self._calls.load
+        return load.running + load.waiting > 0
+
+    @property
+    def condition(self) -> Watched:
+        """How this node is, for those who watch it."""
+        neighbours, load = self._neighbours, self._calls.load
+        return Watched(
+            "", self.member, neighbours.beliefs, neighbours.connected, load.running, load.waiting, load.ended
+        )
+
+    # --- what nodes of another kind need: Host ---
 
     def run_for(self, peer: Peer, submit: Submit, send: Callable[[Message], None]) -> None:
         """Run a workflow on behalf of the other end of a connection, and give `send` what there is to say."""
@@ -318,6 +349,7 @@ class Node:
 
     def _on_close(self, peer: Peer) -> None:
         self._peers.discard(peer)
+        self._watchers.closed(peer)
         self._foreign.closed(peer)
         self._runs.closed(peer)
         self._neighbours.closed(peer)

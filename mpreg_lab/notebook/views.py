@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from mpreg_lab.client.run import Run
 
+from .view.events import events_frame
 from .view.frames import frame
 from .view.static_html import run_html
 
@@ -21,6 +22,10 @@ class NotebookViews:
     def frame(self, run: Run) -> DataFrame:
         """One row a step."""
         return frame(run.record)
+
+    def events(self, run: Run) -> DataFrame:
+        """One row an event."""
+        return events_frame(run.record)
 
     def graph(self, run: Run) -> Any:
         """The dependency graph, as a matplotlib Figure."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import msgspec
 
@@ -15,9 +15,11 @@ from mpreg_lab.workflow.record import (
     Failed,
     Failure,
     Finished,
+    Gone,
     Opened,
     Queued,
     Retrying,
+    Reused,
     Sent,
     Skipped,
     Started,
@@ -32,6 +34,7 @@ __all__ = [
     "Attach",
     "Attached",
     "Beat",
+    "Belief",
     "Call",
     "CallFailed",
     "CallReturned",
@@ -64,6 +67,7 @@ __all__ = [
     "Pull",
     "Refused",
     "Register",
+    "Rerun",
     "Rumour",
     "RunDone",
     "RunUpdate",
@@ -71,6 +75,8 @@ __all__ = [
     "StepError",
     "Submit",
     "Unregister",
+    "Watch",
+    "Watched",
     "Welcome",
 ]
 
@@ -80,7 +86,9 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
 """Not NaN either: what is computed with it decides what happens next."""
 
-AnyRunEvent = Opened | Queued | Sent | Started | Finished | Failed | Retrying | Skipped | Cancelled | Ended
+AnyRunEvent = (
+    Opened | Reused | Gone | Queued | Sent | Started | Finished | Failed | Retrying | Skipped | Cancelled | Ended
+)
 
 
 # --- what nodes say of themselves ---------------------------------------------------------------------------------
@@ -139,6 +147,13 @@ class _Message(msgspec.Struct, frozen=True, tag_field="kind", omit_defaults=True
     """A message. `u` is chosen by who asks and stands in the reply."""
 
 
+class Rerun(msgspec.Struct, frozen=True):
+    """Which results of an earlier run of the same workflow are to be used again."""
+
+    run: RunId
+    steps: tuple[StepName, ...]
+
+
 class Submit(_Message, frozen=True, tag="submit"):
     """Run this workflow. Answered by RunUpdates and one RunDone with the same `u`, which names the run."""
 
@@ -153,6 +168,8 @@ class Submit(_Message, frozen=True, tag="submit"):
     """For each step how many positional arguments it has, and the names of the others: calls are checked before the
     run begins. Empty: they are not."""
     timeout_s: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    rerun: Rerun | None = None
+    """None: every step runs. Steps whose results the node cannot get any more run too, if somebody needs them."""
     keep: bool = False
     """Whether the run goes on for a while when the connection is lost, until somebody attaches to it. Its `u` is all
     that is asked for then: at least 32 characters, from a good source of random ones."""
@@ -164,7 +181,7 @@ class RunUpdate(_Message, frozen=True, tag="update"):
     u: RunId
     events: tuple[AnyRunEvent, ...]
     first: Count = 0
-    """How many events of the run came before these."""
+    """How many events of the run came before these, if it is kept."""
 
 
 class StepError(msgspec.Struct, frozen=True):
@@ -184,7 +201,7 @@ class RunDone(_Message, frozen=True, tag="done"):
     refused: Payload | None = None
     """An exception: the run never began, or as a whole it was cancelled or took too long."""
     after: Count = 0
-    """How many events the run has had."""
+    """How many events the run has had, if it is kept."""
 
 
 class Attach(_Message, frozen=True, tag="attach"):
@@ -252,6 +269,44 @@ class Described(_Message, frozen=True, tag="described"):
     cluster_id: ClusterId
     node: NodeName
     members: tuple[Member, ...]
+
+
+class Watch(_Message, frozen=True, tag="watch"):
+    """How are you, now and whenever that changes? Answered by Watched, again and again, until the connection ends."""
+
+    u: str
+
+
+class NodeState(IntEnum):
+    """What is thought of a node. Of two thoughts on one incarnation the higher one counts."""
+
+    ALIVE = 0
+    SUSPECTED = 1
+    LOST = 2
+    LEFT = 3
+
+
+class Belief(NamedTuple):
+    """What a node thinks of another one."""
+
+    node: NodeName
+    state: NodeState
+
+
+class Watched(_Message, frozen=True, tag="watched"):
+    """How a node is; at most ten times a second, and only when something has changed. None: that is as before."""
+
+    u: str
+    member: Member | None = None
+    beliefs: tuple[Belief, ...] | None = None
+    """Of all others that it has heard of."""
+    connected: tuple[NodeName, ...] | None = None
+    """The nodes that a connection of any kind leads to, or comes from."""
+    running: Count = 0
+    waiting: Count = 0
+    """Steps under way on it, and given to it but not begun."""
+    ended: Count = 0
+    """Steps that have ended on it, in whatever way, since its life began."""
 
 
 class Meet(_Message, frozen=True, tag="meet"):
@@ -323,15 +378,6 @@ class Goodbye(_Message, frozen=True, tag="goodbye"):
     """I am leaving. No reply."""
 
     node: NodeName
-
-
-class NodeState(IntEnum):
-    """What is thought of a node. Of two thoughts on one incarnation the higher one counts."""
-
-    ALIVE = 0
-    SUSPECTED = 1
-    LOST = 2
-    LEFT = 3
 
 
 class Rumour(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -431,6 +477,8 @@ class Calls(_Message, frozen=True, tag="calls"):
     """Results that these calls refer to and the node does not have yet."""
     held: dict[StepName, NodeName] = {}
     """Results that the node must fetch itself, and where."""
+    borrowed: dict[StepName, RunId] = {}
+    """Those of `held` that are results of another run."""
 
 
 class CallStarted(msgspec.Struct, frozen=True, tag_field="outcome", tag="started", gc=False):
@@ -499,6 +547,8 @@ Message = (
     | Forget
     | Describe
     | Described
+    | Watch
+    | Watched
     | Meet
     | Register
     | Unregister

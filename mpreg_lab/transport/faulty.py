@@ -63,6 +63,8 @@ class Network:
         self._seed = 0
         self._torn: list[FaultyConnection] = []
         self._connections: weakref.WeakSet[FaultyConnection] = weakref.WeakSet()
+        self.on_change: Callable[[], object] = lambda: None
+        """Called when something was done to a link."""
 
     def seed(self, seed: int) -> None:
         """Throw the dice of every link anew, from here on the same for the same seed."""
@@ -73,6 +75,11 @@ class Network:
         """What happens to frames from one to the other."""
         return self._links.get((source, target), _CALM)
 
+    @property
+    def faulty(self) -> dict[tuple[str, str], LinkFaults]:
+        """The directions of links to which something was done."""
+        return dict(self._links)
+
     def change(self, source: str, target: str, faults: LinkFaults) -> None:
         """From now on, treat frames from one to the other so."""
         before = self.faults(source, target)
@@ -80,6 +87,7 @@ class Network:
             self._links.pop((source, target), None)
         else:
             self._links[source, target] = faults
+        self.on_change()
         for connection in list(self._connections):
             # A stream that has a hole cannot go on.
             torn = before.cable is Cable.DEAD is not faults.cable

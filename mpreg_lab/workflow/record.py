@@ -20,9 +20,11 @@ __all__ = [
     "Failed",
     "Failure",
     "Finished",
+    "Gone",
     "Opened",
     "Queued",
     "Retrying",
+    "Reused",
     "RunEvent",
     "RunRecord",
     "RunStatus",
@@ -46,10 +48,17 @@ class StepStatus(StrEnum):
     RETRYING = "retrying"
     """An attempt failed and another one will follow."""
     DONE = "done"
+    REUSED = "reused"
+    """Not run: its result is that of an earlier run."""
     FAILED = "failed"
     SKIPPED = "skipped"
     """A step that it needs failed."""
     CANCELLED = "cancelled"
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the step has a result, however it came by it."""
+        return self in _SUCCEEDED
 
     @property
     def ended(self) -> bool:
@@ -57,7 +66,8 @@ class StepStatus(StrEnum):
         return self in _ENDED
 
 
-_ENDED = frozenset((StepStatus.DONE, StepStatus.FAILED, StepStatus.SKIPPED, StepStatus.CANCELLED))
+_SUCCEEDED = frozenset((StepStatus.DONE, StepStatus.REUSED))
+_ENDED = _SUCCEEDED | {StepStatus.FAILED, StepStatus.SKIPPED, StepStatus.CANCELLED}
 
 
 class RunStatus(StrEnum):
@@ -105,6 +115,20 @@ class Opened(RunEvent, frozen=True, tag="opened"):
     groups: tuple[Group, ...] = ()
     name: str = ""
     """Of the workflow; may be empty."""
+
+
+class Reused(RunEvent, frozen=True, tag="reused"):
+    """The step does not run: its result is that of an earlier run."""
+
+    step: StepName
+    node: NodeName | None = None
+    """Who made the result; None if that is not known."""
+
+
+class Gone(RunEvent, frozen=True, tag="gone"):
+    """The result of an earlier run was to be used again, but is not to be had any more: the step runs."""
+
+    step: StepName
 
 
 class Queued(RunEvent, frozen=True, tag="queued"):
@@ -227,6 +251,8 @@ class StepRecord(msgspec.Struct):
     printed: str = ""
     earlier: list[Attempt] = []
     """Attempts before the last."""
+    gone: bool = False
+    """Whether it ran because its result of an earlier run was not to be had any more."""
 
     @property
     def name(self) -> StepName:
@@ -326,6 +352,15 @@ def _opened(record: RunRecord, event: Opened) -> None:
     record.groups, record.name = event.groups, event.name
 
 
+def _reused(record: RunRecord, event: Reused) -> None:
+    step = record.steps[event.step]
+    step.status, step.node = StepStatus.REUSED, event.node
+
+
+def _gone(record: RunRecord, event: Gone) -> None:
+    record.steps[event.step].gone = True
+
+
 def _queued(record: RunRecord, event: Queued) -> None:
     step = record.steps[event.step]
     step.status, step.ready_s = StepStatus.QUEUED, event.now_s
@@ -384,6 +419,8 @@ def _ended(record: RunRecord, event: Ended) -> None:
 
 _APPLY: dict[type, Callable[[RunRecord, Any], None]] = {
     Opened: _opened,
+    Reused: _reused,
+    Gone: _gone,
     Queued: _queued,
     Sent: _sent,
     Started: _started,

@@ -227,7 +227,7 @@ async def test_a_failure_has_the_exception_and_its_text(bench):
 @pytest.mark.parametrize(
     ("leave", "message"),
     [
-        (SystemExit(3), "the function raised SystemExit(3,)"),
+        (SystemExit(3), "the function raised SystemExit(3)"),
         (KeyboardInterrupt(), "the function raised KeyboardInterrupt()"),
         (asyncio.CancelledError(), "the function raised CancelledError()"),
         (GeneratorExit(), "the function raised GeneratorExit()"),

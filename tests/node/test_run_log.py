@@ -38,11 +38,11 @@ def test_who_knows_some_is_told_the_rest_and_the_end():
     assert [type(message) for message in log().since(3)] == [RunDone]
 
 
-def test_a_log_that_is_not_kept_counts_and_holds_nothing():
+def test_a_log_that_is_not_kept_holds_nothing_and_numbers_nothing():
     told = RunLog(RUN, kept=False)
-    told.update(EVENTS)
 
-    assert told.end(RunDone(RUN)).after == 3
+    assert [told.update(EVENTS[:2]).first, told.update(EVENTS[2:]).first] == [0, 0]
+    assert told.end(RunDone(RUN)).after == 0
     assert (told.done, told.size_bytes) == (None, 0)
 
 

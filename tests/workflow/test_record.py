@@ -166,5 +166,6 @@ def test_every_event_is_the_same_on_the_wire():
         assert msgspec.json.decode(msgspec.json.encode(event), type=type(event)) == event
 
 
-def test_only_four_states_are_ends():
-    assert {s for s in StepStatus if s.ended} == {"done", "failed", "skipped", "cancelled"}
+def test_only_some_states_are_ends_and_few_are_successes():
+    assert {s for s in StepStatus if s.ended} == {"done", "reused", "failed", "skipped", "cancelled"}
+    assert {s for s in StepStatus if s.succeeded} == {"done", "reused"}

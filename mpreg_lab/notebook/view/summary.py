@@ -32,7 +32,8 @@ def headline(record: RunRecord) -> str:
         return f"{name}{counted(len(record.steps), 'step')}: {states or 'none'}"
     shown = (StepStatus.RUNNING, StepStatus.RETRYING, StepStatus.FAILED, StepStatus.SKIPPED, StepStatus.CANCELLED)
     rest = "".join(f", {counts[status]:,} {status}" for status in shown if counts[status])
-    return f"{name}{counts[StepStatus.DONE]:,} of {len(record.steps):,} done{rest}"
+    done = sum(n for status, n in counts.items() if status.succeeded)
+    return f"{name}{done:,} of {len(record.steps):,} done{rest}"
 
 
 def run_repr(record: RunRecord) -> str:

@@ -28,6 +28,7 @@ _ANSI = {
     StepStatus.RUNNING: "34",
     StepStatus.RETRYING: "33",
     StepStatus.DONE: "32",
+    StepStatus.REUSED: "32",
     StepStatus.FAILED: "31",
     StepStatus.SKIPPED: "2",
     StepStatus.CANCELLED: "35",
