@@ -36,7 +36,9 @@ from mpreg_lab.protocol.messages import (
 from mpreg_lab.protocol.payload import Payload
 from mpreg_lab.transport.peer import Peer
 from mpreg_lab.types import NodeName, RunId, StepName
+from mpreg_lab.workflow.faults import lasting
 from mpreg_lab.workflow.plan import Plan, make_plan
+from mpreg_lab.workflow.record import FaultNote
 
 from .loans import Loans
 from .router import Router
@@ -100,6 +102,7 @@ class ClientRuns:
         self._runs_of: dict[Peer, set[RunId]] = {}
         self._alone: OrderedDict[RunId, asyncio.TimerHandle] = OrderedDict()
         self._past = PastRuns()
+        self._faults: tuple[FaultNote, ...] = ()
         self._stopped = False
 
     @property
@@ -131,7 +134,16 @@ class ClientRuns:
         except MpregError as error:
             (send or peer.post)(RunDone(submit.u, refused=Payload.of_error(error)))
             return
-        run.start()
+        run.start(self._faults)
+
+    def befell(self, fault: FaultNote) -> None:
+        """Something befell the cluster, at a time of the loop.
+
+        It becomes part of the runs that are under way and, if it lasts, of those that begin meanwhile.
+        """
+        self._faults = lasting((*self._faults, fault))
+        for served in list(self._served.values()):
+            served.run.note(fault)
 
     def heard(self, run: RunId, node: NodeName, outcomes: Sequence[Outcome]) -> None:
         """A node says what became of calls of that run."""
