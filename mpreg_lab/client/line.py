@@ -53,9 +53,13 @@ class _UnderWay:
     submit: Submit | None
     """As long as nothing was heard of the run: perhaps it never came."""
     seen: int = 0
-    """Events of it that were heard."""
+    """Events of it that were heard, one after the other."""
+    told: int = 0
+    """Events of it that there are, as far as is known: more, if a network has lost or held back a message."""
     asked: int = -1
-    """How many those were when the missing ones were last asked for."""
+    """How many were heard when the missing ones were last asked for."""
+    done: RunDone | None = None
+    """Its end, as long as events before it are missing."""
     cancelled: bool = False
 
 
@@ -172,25 +176,27 @@ class Line:
             return  # It came twice, or it was lost already.
         under_way.submit = None
         if isinstance(message, RunUpdate):
+            under_way.told = max(under_way.told, message.first + len(message.events))
             self._on_update(under_way, message)
-        elif message.after > under_way.seen:
-            self._ask_for_missing(under_way)
         else:
-            del self._under_way[message.u]
-            under_way.run.finish(message)
+            under_way.told = max(under_way.told, message.after)
+            under_way.done = message
+        self._go_on(under_way)
 
     def _on_update(self, under_way: _UnderWay, update: RunUpdate) -> None:
-        if update.first > under_way.seen:
-            self._ask_for_missing(under_way)
-            return
-        new = update.events[under_way.seen - update.first :]
-        if new:
+        if update.first <= under_way.seen:
+            new = update.events[under_way.seen - update.first :]
             under_way.seen += len(new)
-            under_way.run.apply(new)
+            if new:
+                under_way.run.apply(new)
 
-    def _ask_for_missing(self, under_way: _UnderWay) -> None:
-        """A network has lost or held back a message: it shall be said again, once."""
-        if under_way.asked != under_way.seen:
+    def _go_on(self, under_way: _UnderWay) -> None:
+        """End the run if all of it was heard; what is missing shall be said again."""
+        if under_way.seen >= under_way.told:
+            if under_way.done is not None:
+                del self._under_way[under_way.run.id]
+                under_way.run.finish(under_way.done)
+        elif under_way.asked != under_way.seen:
             under_way.asked = under_way.seen
             self._post(Attach(_unique(), {under_way.run.id: under_way.seen}))
 
