@@ -41,6 +41,7 @@ from mpreg_lab.types import FunctionName, RunId, Secret, StepName
 from mpreg_lab.workflow.model import Ref, Step, Workflow
 from mpreg_lab.workflow.plan import Plan, validate
 
+from .history import Runs
 from .line import FIRST_PAUSE_S, Line, Way, pauses
 from .run import Run
 
@@ -70,6 +71,7 @@ class AsyncClient:
         self.url = url
         self._address = _Address(url, None if token is None else Secret(token), tls)
         self._line = Line(self._address)
+        self._history = Runs()
 
     @classmethod
     def over(cls, connection: Connection, way: Way | None = None) -> AsyncClient:
@@ -108,6 +110,11 @@ class AsyncClient:
         run = await self.submit(workflow, timeout=timeout)
         return await (run if check else run.ended())
 
+    @property
+    def runs(self) -> Runs:
+        """The last runs that were started here, the newest last; single calls are not among them."""
+        return self._history
+
     async def submit(self, workflow: Workflow, *, timeout: float | None = None) -> Run:
         """Start a workflow and give back its run at once.
 
@@ -115,9 +122,14 @@ class AsyncClient:
             WorkflowError: If it cannot run as it is written; nothing was sent.
             OverloadedError: If 50,000 runs of this client are under way, or 2 GiB have not left it; nothing was sent.
         """
+        run = await self._submit(workflow, timeout)
+        self._history.add(run)
+        return run
+
+    async def _submit(self, workflow: Workflow, timeout: float | None = None) -> Run:
         plan = validate(workflow)
         check_arguments(workflow)
-        _check_timeout(timeout)
+        check_timeout(timeout)
         await self._connect_for(workflow)
         return self.start(plan, timeout=timeout)
 
@@ -129,8 +141,8 @@ class AsyncClient:
             Exception: What it raised.
         """
         name = StepName(function)
-        run = await self.run(Workflow((Step(name, FunctionName(function), args, kwargs),)))
-        return run.results[name]
+        run = await self._submit(Workflow((Step(name, FunctionName(function), args, kwargs),)))
+        return (await run).results[name]
 
     async def members(self) -> tuple[Member, ...]:
         """The nodes of the cluster, with their resources and functions."""
@@ -182,9 +194,11 @@ class AsyncClient:
 
     async def again(self, run: Run, keep: tuple[StepName, ...], timeout: float | None) -> Run:
         """Start the workflow of a run once more, with the results of these of its steps. On the client's loop."""
-        _check_timeout(timeout)
+        check_timeout(timeout)
         await self._connect_for(run.workflow)
-        return self.start(run.plan, timeout=timeout, source=run, keep=keep)
+        again = self.start(run.plan, timeout=timeout, source=run, keep=keep)
+        self._history.add(again)
+        return again
 
     def start(
         self, plan: Plan, *, timeout: float | None = None, source: Run | None = None, keep: tuple[StepName, ...] = ()
@@ -334,7 +348,8 @@ def check_arguments(workflow: Workflow, check: Callable[[Any, str], object] = ch
                 _check_argument(step, f"argument {keyword!r}", value, check)
 
 
-def _check_timeout(timeout: object) -> None:
+def check_timeout(timeout: object) -> None:
+    """Whether it is a time-out: None, or seconds, more than 0; raises WorkflowError."""
     if timeout is None or (isinstance(timeout, (int, float)) and not isinstance(timeout, bool) and timeout > 0):
         return
     raise WorkflowError(f"timeout must be seconds, more than 0, not {timeout!r:.60}")

@@ -267,6 +267,7 @@ class ClientRuns:
             self._host,
             tell,
             None if source is None else source.run,
+            self._router.nodes,
             kept=submit.keep,
         )
         self._loans.lend(run.sources)
