@@ -92,6 +92,7 @@ def test_nodes_and_links_are_shown_and_changed_by_mouse_and_keyboard(lab: Lab):
     press(lab, "Add")
     expect(headline(lab)).to_have_text("5 nodes: 5 up")
     expect(view(lab).get_by_role("alert")).to_be_hidden()
+    expect(view(lab).locator(".mpreg-panel")).to_be_hidden()
 
     view(lab).locator(".mpreg-link-line").first.click()
     press(lab, "Cut")

@@ -68,6 +68,7 @@ class StateNode(msgspec.Struct, frozen=True):
         share: How much of its slots is taken, between 0 and 1.
         steps: What it does and did, for its panel.
         doubters: Who thinks that it is gone, or may be.
+        doubts: What it thinks itself: whom it suspects and has given up.
     """
 
     look: Look
@@ -76,6 +77,7 @@ class StateNode(msgspec.Struct, frozen=True):
     share: float
     steps: str
     doubters: str
+    doubts: str
     deeds: list[Deed]
 
 
@@ -229,6 +231,7 @@ def _node(reading: Reading, node: NodeStatus) -> StateNode:
         share=min(1.0, node.running / node.slots),
         steps=f"{load_words(node)}, {ended}" if node.heard else "",
         doubters="" if reading.is_gone(node.name) else reading.doubters(node.name),
+        doubts=reading.doubts_of(node.name),
         deeds=list(_deeds(reading.status, node, reading.slowed_s(node.name))),
     )
 

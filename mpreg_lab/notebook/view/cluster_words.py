@@ -171,6 +171,14 @@ class Reading:
             if belief in _DOUBTS and self._states.get(other, NodeState.DEAD) not in _GONE
         ]
 
+    def doubts_of(self, name: NodeName) -> str:
+        """Whom a node doubts: `suspects b; has given up c, d`."""
+        groups: dict[Belief, list[str]] = {}
+        for node, other, belief in self.doubts:
+            if node == name:
+                groups.setdefault(belief, []).append(line(other))
+        return "; ".join(f"{_DOUBTS[belief]} {', '.join(groups[belief])}" for belief in _DOUBTS if belief in groups)
+
     # --- links ---
 
     def fault(self, a: str, b: str) -> LinkFault | None:

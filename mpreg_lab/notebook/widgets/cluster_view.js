@@ -252,11 +252,10 @@ class Panel {
   node(i) {
     const { scene, state, detail } = this.view;
     const [node, about, key] = [state.nodes[i], detail.nodes[i], scene.nodes[i].key];
-    const doubted = state.doubts.filter((doubt) => doubt.a === i).map((doubt) => doubt.words);
     const facts = [
       ["State", node.look],
       ["Doubted by", node.doubters],
-      ["Doubts", doubted.join("; ")],
+      ["Thinks", node.doubts],
       ["Steps", node.steps],
       ["Slots", String(about.slots)],
     ].filter(([, value]) => value);
@@ -343,14 +342,17 @@ class ClusterView {
     this.work = element("span", { class: "mpreg-elapsed" });
     this.heal = element("button", { class: "mpreg-cluster-act", type: "button", hidden: true, onclick: () => this.send({ verb: "heal_all" }) }, "Heal all links");
     this.add = element("button", { class: "mpreg-cluster-act", type: "button", hidden: true, onclick: () => this.open({ add: true }) }, "Add a node");
-    this.notice = element("div", { class: "mpreg-notice", role: "alert", hidden: true });
+    this.notice = element("span", { role: "alert" });
+    const dismiss = () => ((this.dismissed = this.model.get("notice").number), this.drawNotice());
+    const close = element("button", { class: "mpreg-quiet", type: "button", "aria-label": "Dismiss", onclick: dismiss }, "✕");
+    this.strip = element("div", { class: "mpreg-notice", hidden: true }, this.notice, close);
     this.picture = new Picture(this);
     this.panel = new Panel(this);
-    this.main = element("div", { class: "mpreg-main" }, this.picture.pane, this.panel.element);
+    this.main = element("div", { class: "mpreg-main" }, this.picture.pane, this.panel.element, this.strip);
     const acts = element("span", { class: "mpreg-acts" }, this.heal, this.add);
     const header = element("div", { class: "mpreg-header" }, this.title, this.headline, this.work, acts);
     // Otherwise JupyterLab takes Enter and the arrow keys for itself.
-    this.root = element("div", { class: "mpreg-run mpreg-cluster", "data-lm-suppress-shortcuts": "true" }, header, this.notice, this.main);
+    this.root = element("div", { class: "mpreg-run mpreg-cluster", "data-lm-suppress-shortcuts": "true" }, header, this.main);
     this.root.addEventListener("keydown", (event) => event.key === "Escape" && this.opened && (event.stopPropagation(), this.shut()));
     parent.append(this.root);
     this.draw = this.draw.bind(this);
@@ -428,9 +430,9 @@ class ClusterView {
 
   drawNotice() {
     const notice = this.model.get("notice");
-    const text = this.state.running ? (notice.text ?? "") : "";
-    this.notice.hidden = !text;
-    this.notice.classList.toggle("mpreg-notice-failed", Boolean(notice.failed));
+    const text = this.dismissed === notice.number ? "" : (notice.text ?? "");
+    this.strip.hidden = !text;
+    this.strip.classList.toggle("mpreg-notice-failed", Boolean(notice.failed));
     write(this.notice, text);
     // A node that was added is there: its form has done its work.
     if (this.opened?.add && this.ordered === "add" && notice.number > this.before && !notice.busy) {

@@ -175,6 +175,7 @@ def test_links_are_connected_closed_or_gone():
 
 def test_doubts_about_nodes_that_are_gone_are_nothing_to_show():
     assert Reading(three()).doubts == [("a", "b", Belief.SUSPECTED)]
+    assert Reading(three()).doubts_of("a") == "suspects b"  # type: ignore[arg-type]
 
 
 # --- plain JSON -----------------------------------------------------------------------------------------------------
