@@ -1,8 +1,8 @@
 """The pages of the guide: their code blocks, and how to run them as a reader would, one after the other.
 
 `python -m tests.docs.pages docs/PAGE.md` runs one page. A block that is not run says why in the line before it:
-`<!-- not run: reason -->`, or who runs it: `<!-- run by: tests/PATH.py -->`. Where a line ends with what it gives, as in
-`run["b"]  # 6`, that is compared.
+`<!-- not run: reason -->`, or who runs it: `<!-- run by: tests/PATH.py -->`. Where a line ends with what it gives,
+as in `run["b"]  # 6`, that is compared.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def _run(shell: InteractiveShell, block: Block) -> None:
             )
         said = re.search(r"\S  # (.+)$", cell.splitlines()[-1])
         if said and _TOLD.match(said[1]) and len(cells) > 1:
-            given = printed.getvalue().strip() if cell.startswith("print(") else _text(outcome.result)
+            given = printed.getvalue().strip() if "print(" in cell.splitlines()[-1] else _text(outcome.result)
             if not (said[1] == given or said[1].startswith((f"{given}: ", f"{given}; "))):
                 raise AssertionError(f"{block.page.name}:{block.line}: {cell}\ngave {given}")
 
