@@ -46,9 +46,7 @@ EXAMPLES: dict[str, Example] = {
         "three trained models on three nodes, one answer, explained", tells=True, needs=("sklearn",)
     ),
     "order-processing": Example("orders, stock, money in SQLite: nodes die, nothing is lost", tells=True),
-    "monitoring": Example(
-        "one node has a leak, one is slow, one hangs, one is dead: which?", tells=True, needs=("psutil",)
-    ),
+    "monitoring": Example("which node has a leak, is slow, hangs, or is dead?", tells=True, needs=("psutil",)),
 }
 """Name to what it shows, the simple ones first."""
 
