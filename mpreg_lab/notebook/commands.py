@@ -333,7 +333,7 @@ _ALL = (
             "What magics do when they are not told, until the kernel is restarted. Without a setting, a table of all.",
             (
                 Argument(("key",), "a setting", "SETTING", Kind.SETTING, count="?"),
-                Argument(("value",), "what it shall be", "VALUE", count="?"),
+                Argument(("value",), "what it shall be", "VALUE", Kind.VALUE, count="?"),
                 Argument(("--reset",), "put it, or all, back to what it was at first"),
             ),
             (

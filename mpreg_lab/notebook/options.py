@@ -46,8 +46,11 @@ class Kind(StrEnum):
     """With commas between them."""
     VARIABLE = "variable"
     SETTING = "setting"
+    VALUE = "value"
+    """Of the setting before it."""
+    NODES = "nodes"
+    """With commas between them."""
     COMMAND = "command"
-    RUN = "run"
 
 
 @dataclass(frozen=True)
