@@ -322,6 +322,11 @@ class Run:
         """One row a step: function, node, resources, status, attempts, queued_s, ran_s, travel_s (seconds), error."""
         return views().frame(self)
 
+    @property
+    def faults(self) -> DataFrame:
+        """What befell the cluster meanwhile, on purpose or not, one row a fault: at_s (seconds), kind, nodes, text."""
+        return views().faults(self)
+
     def events(self) -> DataFrame:
         """One row for each thing that happened: at_s (seconds since the run began), step, what, node, text."""
         return views().events(self)

@@ -21,6 +21,9 @@ class RunViews(Protocol):
     def frame(self, run: Run) -> DataFrame:
         """One row a step."""
 
+    def faults(self, run: Run) -> DataFrame:
+        """One row a fault."""
+
     def events(self, run: Run) -> DataFrame:
         """One row an event."""
 

@@ -14,8 +14,9 @@ from mpreg_lab.transport.base import Connection, Listener
 from mpreg_lab.transport.faulty import Network
 from mpreg_lab.transport.memory import MemoryConnection
 from mpreg_lab.types import ClusterId, FunctionName, NodeName, Resource
+from mpreg_lab.workflow.record import FaultNote
 
-from .faults import CLIENT
+from .fault_actions import CLIENT
 from .opening import Doorway, dialler, open_node
 from .spec import NodeSpec
 
@@ -28,6 +29,7 @@ class InProcessHandle:
     """A node on this process's loop thread."""
 
     log = ""
+    pausable = False
     paused = False
 
     def __init__(self, spec: NodeSpec, node: Node, listener: Listener, launcher: InProcessLauncher) -> None:
@@ -55,6 +57,10 @@ class InProcessHandle:
     async def join(self, seed: Member) -> None:
         """Have the node enter the cluster of another one."""
         await self.node.join(await self._launcher.dial(self.spec.name, seed))
+
+    async def befell(self, fault: FaultNote) -> None:
+        """Have the node take note of a fault."""
+        self.node.befell(fault)
 
     async def stop(self) -> None:
         """End the node and close its door."""
@@ -126,6 +132,10 @@ class InProcessLauncher:
         members = [handle.member for handle in handles]
         for handle in handles:
             handle.node.learn(members)
+
+    async def rewire(self, _: Iterable[InProcessHandle]) -> None:
+        """Wait until the connections that were cut have ended: all nodes are on the same network."""
+        await self.network.settled()
 
     async def connect(self, handle: InProcessHandle) -> Connection:
         """A connection for a client of this process."""

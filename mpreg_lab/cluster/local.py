@@ -6,8 +6,10 @@ It is long because it is the one object that people hold: most of it is what its
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import threading
+import time
 import weakref
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,8 +24,10 @@ from mpreg_lab.client.sync import Client
 from mpreg_lab.client.verbs import verb
 from mpreg_lab.client.watching import when_heard
 from mpreg_lab.errors import (
+    ClusterError,
     ClusterSpecError,
     ClusterStoppedError,
+    ConnectError,
     FunctionError,
     MpregError,
     NoClusterError,
@@ -32,15 +36,16 @@ from mpreg_lab.errors import (
 from mpreg_lab.loop_thread import LoopThread
 from mpreg_lab.node.functions import BUILTINS, function_name
 from mpreg_lab.protocol.messages import Member
-from mpreg_lab.transport.faulty import Network
 from mpreg_lab.transport.tls import TlsLike
 from mpreg_lab.transport.tokens import TokenFile
 from mpreg_lab.types import ClusterId, FunctionName, NodeName, Resource
 from mpreg_lab.workflow.model import Workflow
 from mpreg_lab.workflow.plan import did_you_mean
+from mpreg_lab.workflow.record import FaultKind, FaultNote
 
 from .base import Handle, Launcher
 from .entry import Entry
+from .fault_actions import Kill, Pause, Restart, Resume
 from .faults import FaultLog, Faults
 from .inprocess import InProcessLauncher, TransportName
 from .opening import Doorway, cluster_token
@@ -60,6 +65,7 @@ _newest: list[str] = []
 _numbers = count(1)
 _THREADS_END_S = 0.5
 _ANSWER_S = 1.0
+_LAST_WORD_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -140,10 +146,10 @@ class LocalCluster:
             else InProcessLauncher(self.cluster_id, door=door, transport=transport)
         )
         self._entry = Entry(self._launcher, self._handles)
-        self._fault_log = FaultLog()
+        self._fault_log = FaultLog(self._launcher, self._handles)
         self._token_file = TokenFile(self.cluster_id, door.token)
         self._polite: set[NodeName] = set()
-        self._watch = ClusterWatch(self.name, self._launcher, self._handles, self._network, self._polite)
+        self._watch = ClusterWatch(self.name, self._launcher, self._handles, self._polite)
         self._finalizer = weakref.finalize(self, _shut_down, self._loop, self._handles, self._token_file, self._watch)
         try:
             self._loop.call(self._launch(specs))
@@ -342,8 +348,7 @@ class LocalCluster:
             UnknownNodeError: If there is no node of that name, or it has ended.
             ClusterError: If it lives in this process.
         """
-        self._living(name).pause()
-        self._loop.call_soon(self._watch.changed)
+        self._loop.call(self._pause(self._living(name)), doing="pause()")
 
     @verb
     def resume(self, name: str) -> None:
@@ -352,8 +357,7 @@ class LocalCluster:
         Raises:
             UnknownNodeError: If there is no node of that name, or it has ended.
         """
-        self._living(name).resume()
-        self._loop.call_soon(self._watch.changed)
+        self._loop.call(self._resume(self._living(name)), doing="resume()")
 
     @verb
     def log(self, name: str) -> str:
@@ -383,7 +387,7 @@ class LocalCluster:
     @property
     def faults(self) -> Faults:
         """What can be done to this cluster to see how it copes: `cluster.faults.cut("a", "b")`, see docs/faults.md."""
-        return Faults(self, self._loop, self._network, self._fault_log)
+        return Faults(self, self._loop, self._fault_log)
 
     # --- how it is ---
 
@@ -488,38 +492,63 @@ class LocalCluster:
         await _all(h.unregister(name) for h in self._alive if any(info.name == name for info in h.member.functions))
 
     async def _add(self, spec: NodeSpec) -> None:
-        self._handles.append(await self._bring_in(spec))
+        self._handles.append((await self._bring_in(spec))[0])
         self._watch.changed()
 
-    async def _bring_in(self, spec: NodeSpec) -> Handle:
-        """Start a node, give it its functions, and have it join the others."""
+    async def _bring_in(self, spec: NodeSpec) -> tuple[Handle, float]:
+        """Start a node, give it its functions, and have it join the others; with it when it was up, by the loop."""
         handle: Handle = await self._launcher.start(spec)
         try:
             for name, placed in self._placed.items():
                 if placed.belongs_on(spec):
                     await handle.register(placed.function, name=name, resources=placed.resources)
-            if others := self._alive:
-                await handle.join(others[0].member)
+            await self._fault_log.brief(handle)
+            up_s = time.monotonic()
+            await _join_one(handle, self._alive)
         except BaseException:
             await handle.kill()
             raise
-        return handle
+        return handle, up_s
 
     async def _kill(self, handle: Handle) -> None:
+        await self._fault_log.befalls(Kill(handle.spec.name))
+        await self._hear_out(handle)
         await handle.kill()
         await self._leave(handle)
 
     async def _stop_node(self, handle: Handle) -> None:
-        self._polite.add(handle.spec.name)
+        name = handle.spec.name
+        await self._fault_log.tell(FaultNote(time.monotonic(), FaultKind.KILL, f"{name} stopped", (name,)))
+        await self._hear_out(handle)
+        self._polite.add(name)
         await handle.stop()
         await self._leave(handle)
 
     async def _restart(self, handle: Handle) -> None:
-        await handle.stop()
+        if handle.alive:
+            await self._stop_node(handle)
         await self._leave(handle)
-        self._handles[self._handles.index(handle)] = await self._bring_in(handle.spec)
+        self._handles[self._handles.index(handle)], up_s = await self._bring_in(handle.spec)
         self._polite.discard(handle.spec.name)
+        await self._fault_log.befalls(Restart(handle.spec.name), up_s)
         self._watch.changed()
+
+    async def _pause(self, handle: Handle) -> None:
+        if handle.pausable:
+            await self._fault_log.befalls(Pause(handle.spec.name))
+        handle.pause()
+        self._watch.changed()
+
+    async def _resume(self, handle: Handle) -> None:
+        await self._fault_log.befalls(Resume(handle.spec.name))
+        handle.resume()
+        self._watch.changed()
+
+    async def _hear_out(self, handle: Handle) -> None:
+        """Our client hears what will end the node that it speaks to: it was told before it answers this."""
+        if handle is self._entry.handle:
+            with contextlib.suppress(MpregError, TimeoutError):
+                await asyncio.wait_for(self._aio.describe(), _LAST_WORD_S)
 
     async def _leave(self, handle: Handle) -> None:
         # Else the next verb could be sent into a connection whose end was not noticed yet.
@@ -544,10 +573,6 @@ class LocalCluster:
             return self._loop.call(asyncio.wait_for(self._aio.members(), _ANSWER_S))
         except (TimeoutError, MpregError):
             return ()
-
-    @property
-    def _network(self) -> Network | None:
-        return self._launcher.network if isinstance(self._launcher, InProcessLauncher) else None
 
     @property
     def _alive(self) -> list[Handle]:
@@ -616,6 +641,18 @@ def _shut_down(loop: LoopThread, handles: list[Handle], token_file: TokenFile, w
         loop.stop()
         for handle in handles:
             handle.join_threads(_THREADS_END_S)
+
+
+async def _join_one(handle: Handle, others: Sequence[Handle]) -> None:
+    """Have a node enter the cluster by way of the first of the others that it reaches."""
+    for other in others:
+        try:
+            await handle.join(other.member)
+        except (ConnectError, ClusterError):
+            if other is others[-1]:
+                raise
+        else:
+            return
 
 
 async def _all(todo: Iterable[Coroutine[Any, Any, None]]) -> None:

@@ -23,7 +23,6 @@ class ClusterWatch(StatusWatch):
     """Watches the nodes behind these handles, now and whenever there are others, and those that joined from elsewhere.
 
     Args:
-        network: What may be wrong on purpose. None: links cannot be reached, and nodes can be paused.
         polite: Names of nodes that were stopped, not killed.
     """
 
@@ -32,16 +31,14 @@ class ClusterWatch(StatusWatch):
         name: str,
         launcher: Launcher[Any],
         handles: Sequence[Handle],
-        network: Network | None,
         polite: set[NodeName],
     ) -> None:
         super().__init__(launcher.look)
         self._name = name
         self._handles = handles
-        self._network = network
+        self._network = launcher.network
         self._polite = polite
-        if network is not None:
-            network.on_change = self.changed
+        self._network.on_change = self.changed
 
     def members(self) -> Iterable[Member]:
         """Those that live; a halted one stays, so that it goes on where it was."""
@@ -55,10 +52,10 @@ class ClusterWatch(StatusWatch):
             kind="LocalCluster",
             running=not self.closed,
             nodes=(*own, *self.strangers({node.name for node in own})),
-            faults=() if self._network is None else tuple(_link_faults(self._network)),
+            faults=tuple(_link_faults(self._network)),
             can_change=not self.closed,
-            can_pause=self._network is None,
-            can_fault=self._network is not None,
+            can_pause=not self.closed and any(handle.pausable for handle in self._handles),
+            can_fault=not self.closed,
         )
 
     def _status_of(self, handle: Handle) -> NodeStatus:

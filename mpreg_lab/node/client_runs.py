@@ -20,7 +20,9 @@ from mpreg_lab.protocol.messages import (
 from mpreg_lab.protocol.payload import Payload
 from mpreg_lab.transport.peer import Peer
 from mpreg_lab.types import NodeName, RunId, StepName
+from mpreg_lab.workflow.faults import lasting
 from mpreg_lab.workflow.plan import Plan, make_plan
+from mpreg_lab.workflow.record import FaultNote
 
 from .loans import Loans
 from .router import Router
@@ -61,6 +63,7 @@ class ClientRuns:
         self._ended: OrderedDict[RunId, None] = OrderedDict()
         self._loans = Loans()
         self._runs_of: dict[Peer, set[RunId]] = {}
+        self._faults: tuple[FaultNote, ...] = ()
         self._stopped = False
 
     @property
@@ -93,7 +96,16 @@ class ClientRuns:
         except MpregError as error:
             send(RunDone(submit.u, refused=Payload.of_error(error)))
             return
-        run.start()
+        run.start(self._faults)
+
+    def befell(self, fault: FaultNote) -> None:
+        """Something befell the cluster, at a time of the loop.
+
+        It becomes part of the runs that are under way and, if it lasts, of those that begin meanwhile.
+        """
+        self._faults = lasting((*self._faults, fault))
+        for run in list(self._runs.values()):
+            run.note(fault)
 
     def heard(self, run: RunId) -> Callable[[NodeName, list[Any]], None]:
         """Who is to be told what became of calls of that run."""

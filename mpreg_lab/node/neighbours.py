@@ -19,6 +19,7 @@ from mpreg_lab.protocol.payload import Payload
 from mpreg_lab.transport.base import Connection
 from mpreg_lab.transport.peer import Peer
 from mpreg_lab.types import ClusterId, NodeName
+from mpreg_lab.workflow.record import FaultKind, FaultNote
 
 from .gossip import HEARTBEATS, Heart
 from .links import Dial, Link, say_hello
@@ -36,6 +37,9 @@ class Neighbourly(Protocol):
 
     def lose_calls(self, name: NodeName) -> None:
         """What was under way between that node and this one will get no answer."""
+
+    def noticed(self, fault: FaultNote) -> None:
+        """A node is not as it was."""
 
     def neighbours_changed(self) -> None:
         """A node came, went, or offers something else; perhaps this one."""
@@ -59,6 +63,7 @@ class Neighbours:
         self._membership = Membership(itself, rng=random.Random())
         self._heart = Heart(self._membership, cluster_id, dial, self._on_event, host.connections_changed)
         self._links: dict[NodeName, Link] = {}
+        self._out_of_touch: set[NodeName] = set()
         self._stopped = False
         router.update(itself)
 
@@ -212,8 +217,12 @@ class Neighbours:
             self._lose(event.name)
         elif isinstance(event, Suspected):
             self._router.doubt(event.name)
+            if event.name not in self._out_of_touch:
+                self._notice(FaultKind.SUSPECTED, f"{self.itself.name} suspects {event.name}", event.name)
         else:
             self._router.update(event.member)
+            # Perhaps because others can reach it.
+            self._in_touch(event.member.name, f"{self.itself.name} finds {event.member.name} alive")
             if isinstance(event, Back):
                 self._router.trust(event.member.name)
         self._host.neighbours_changed()
@@ -225,7 +234,25 @@ class Neighbours:
         link = self._links.pop(name, None)
         if link is not None:
             link.abort()
+        self._lose_calls(name)
+
+    def _lose_calls(self, name: NodeName) -> None:
+        # Before the runs hear of it: it may be their end.
+        self._lose_touch(name)
         self._host.lose_calls(name)
+
+    def _lose_touch(self, name: NodeName) -> None:
+        if name not in self._out_of_touch:
+            self._out_of_touch.add(name)
+            self._notice(FaultKind.LOST, f"{self.itself.name} lost {name}", name)
+
+    def _in_touch(self, name: NodeName, text: str) -> None:
+        if name in self._out_of_touch:
+            self._out_of_touch.remove(name)
+            self._notice(FaultKind.BACK, text, name)
+
+    def _notice(self, kind: FaultKind, text: str, name: NodeName) -> None:
+        self._host.noticed(FaultNote(asyncio.get_running_loop().time(), kind, text, (name,)))
 
     # --- links ---
 
@@ -244,16 +271,19 @@ class Neighbours:
             raise ConnectionLostError(f"node {name!r} has left the cluster")
         peer = self._host.meet_at(await self._dial(member))
         await say_hello(peer, self._hello())
+        self._in_touch(name, f"{self.itself.name} reaches {name} again")
         self._host.connections_changed()
         return peer
 
     def _link_lost(self, link: Link) -> None:
         if self._links.get(link.name) is link:
             del self._links[link.name]
+            if not self._stopped:
+                self._lose_touch(link.name)
             # First, so that what is lost with the connection is not given to the same node again.
             self._heart.broken(link.name)
             if not self._stopped:
-                self._host.lose_calls(link.name)
+                self._lose_calls(link.name)
 
 
 def _unique() -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -28,7 +28,7 @@ from mpreg_lab.protocol.payload import Payload
 from mpreg_lab.types import NodeName, RunId, StepName
 from mpreg_lab.workflow.machine import Abort, Began, Execute, Happening, Lost, Placer, Raised, Returned, RunMachine
 from mpreg_lab.workflow.plan import Plan
-from mpreg_lab.workflow.record import RunEvent, StepStatus
+from mpreg_lab.workflow.record import FaultNote, RunEvent, StepStatus
 from mpreg_lab.workflow.reuse import Earlier, Reuse
 
 __all__ = ["EntryRun", "Held", "Workers"]
@@ -98,11 +98,21 @@ class EntryRun:
         """Whether every step has ended."""
         return self._machine.done
 
-    def start(self) -> None:
-        """Begin."""
+    def start(self, faults: Iterable[FaultNote] = ()) -> None:
+        """Begin.
+
+        Args:
+            faults: What befell the cluster before, and lasts.
+        """
         if self._timeout_s is not None:
             self._driver.limit(self._timeout_s, self._too_slow)
         self._driver.start()
+        for fault in faults:
+            self._driver.note(fault)
+
+    def note(self, fault: FaultNote) -> None:
+        """Something befell the cluster, at a time of the loop."""
+        self._driver.note(fault)
 
     def cancel(self, cause: MpregError) -> None:
         """Stop it, and say why in RunDone."""

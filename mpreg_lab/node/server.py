@@ -32,6 +32,7 @@ from mpreg_lab.protocol.payload import Payload, message_of
 from mpreg_lab.transport.base import Connection
 from mpreg_lab.transport.peer import Peer
 from mpreg_lab.types import ClusterId, FunctionName, NodeName, Resource, RunId, StepName
+from mpreg_lab.workflow.record import FaultNote
 
 from .arrivals import load_function
 from .background import Background
@@ -143,6 +144,10 @@ class Node:
         """Take a function away; others hear of it by `announce`."""
         self._functions.remove(name)
         self._neighbours.change(functions=self._functions.infos())
+
+    def befell(self, fault: FaultNote) -> None:
+        """Take note of a fault of the cluster, at a time of the loop, for the records of runs."""
+        self._runs.befell(fault)
 
     async def announce(self) -> None:
         """Tell all other members how this node is now, and wait until each has heard it or is lost."""
@@ -287,6 +292,10 @@ class Node:
         """What was under way between that node and this one will get no answer."""
         self._runs.lost(name)
         self._calls.lose(name)
+
+    def noticed(self, fault: FaultNote) -> None:
+        """A node is not as it was."""
+        self._runs.befell(fault)
 
     def neighbours_changed(self) -> None:
         """A node of our kind came, went, or offers something else; perhaps this one."""

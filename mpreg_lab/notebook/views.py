@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from mpreg_lab.client.run import Run
 
 from .view.events import events_frame
-from .view.frames import frame
+from .view.frames import faults_frame, frame
 from .view.static_html import run_html
 
 if TYPE_CHECKING:
@@ -22,6 +22,10 @@ class NotebookViews:
     def frame(self, run: Run) -> DataFrame:
         """One row a step."""
         return frame(run.record)
+
+    def faults(self, run: Run) -> DataFrame:
+        """One row a fault."""
+        return faults_frame(run.record)
 
     def events(self, run: Run) -> DataFrame:
         """One row an event."""

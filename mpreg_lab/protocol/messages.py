@@ -14,6 +14,7 @@ from mpreg_lab.workflow.record import (
     Ended,
     Failed,
     Failure,
+    FaultNote,
     Finished,
     Gone,
     Opened,
@@ -85,7 +86,19 @@ Seconds = Annotated[float, msgspec.Meta(ge=0)]
 """Not NaN either: what is computed with it decides what happens next."""
 
 AnyRunEvent = (
-    Opened | Reused | Gone | Queued | Sent | Started | Finished | Failed | Retrying | Skipped | Cancelled | Ended
+    Opened
+    | Reused
+    | Gone
+    | Queued
+    | Sent
+    | Started
+    | Finished
+    | Failed
+    | Retrying
+    | Skipped
+    | Cancelled
+    | FaultNote
+    | Ended
 )
 
 

@@ -25,6 +25,7 @@ from .record import (
     Ended,
     Failed,
     Failure,
+    FaultNote,
     Finished,
     Gone,
     Queued,
@@ -250,6 +251,11 @@ class RunMachine:
             else:
                 self.late += 1
         return self._take_todo(now_s)
+
+    def note(self, fault: FaultNote) -> None:
+        """Something befell the cluster: it is told, and changes nothing. After the end it is not told."""
+        if not self._over:
+            self._log.append(fault)
 
     def take_events(self) -> list[RunEvent]:
         """What became known since the last call, in an order that RunRecord.apply takes."""

@@ -19,6 +19,8 @@ __all__ = [
     "Ended",
     "Failed",
     "Failure",
+    "FaultKind",
+    "FaultNote",
     "Finished",
     "Gone",
     "Opened",
@@ -86,6 +88,29 @@ class Failure(msgspec.Struct, frozen=True):
     message: str
     traceback: str = ""
     """The frames of the function and what it called, as Python prints them; none of ours."""
+
+
+class FaultKind(StrEnum):
+    """What befalls links and nodes, on purpose, and what the node that coordinates a run notices of others."""
+
+    CUT = "cut"
+    DELAY = "delay"
+    DROP = "drop"
+    DUPLICATE = "duplicate"
+    REORDER = "reorder"
+    HEAL = "heal"
+    KILL = "kill"
+    RESTART = "restart"
+    PAUSE = "pause"
+    RESUME = "resume"
+    SUSPECTED = "suspected"
+    LOST = "lost"
+    BACK = "back"
+
+    @property
+    def noticed(self) -> bool:
+        """Whether it was noticed, and not done."""
+        return self in (FaultKind.SUSPECTED, FaultKind.LOST, FaultKind.BACK)
 
 
 class StepPlan(msgspec.Struct, frozen=True):
@@ -210,6 +235,18 @@ class Cancelled(RunEvent, frozen=True, tag="cancelled"):
     step: StepName
 
 
+class FaultNote(RunEvent, frozen=True, tag="fault"):
+    """Something befell the cluster while the run went on, or before and lasts: `now_s` is then negative."""
+
+    kind: FaultKind
+    text: str
+    """In words, such as `a-b cut`."""
+    nodes: tuple[NodeName, ...] = ()
+    """The node, or the two ends of the link; all if there are none. One end may be "client"."""
+    over: bool = False
+    """Whether what `kind` says ends with it, and does not begin."""
+
+
 class Ended(RunEvent, frozen=True, tag="ended"):
     """The run is over."""
 
@@ -290,10 +327,11 @@ class RunRecord:
         status: Of the whole run.
         duration_s: Seconds from begin to end; None until it has ended.
         now_s: The time of the latest event, seconds since the run began.
+        faults: What befell the cluster meanwhile, by time.
         version: Counts the events; equal versions, equal records.
     """
 
-    __slots__ = ("duration_s", "groups", "name", "now_s", "status", "steps", "version")
+    __slots__ = ("duration_s", "faults", "groups", "name", "now_s", "status", "steps", "version")
 
     def __init__(self) -> None:
         self.steps: dict[StepName, StepRecord] = {}
@@ -302,6 +340,7 @@ class RunRecord:
         self.status = RunStatus.RUNNING
         self.duration_s: float | None = None
         self.now_s = 0.0
+        self.faults: tuple[FaultNote, ...] = ()
         self.version = 0
 
     @classmethod
@@ -323,6 +362,7 @@ class RunRecord:
         twin = RunRecord()
         twin.groups, twin.name, twin.status = self.groups, self.name, self.status
         twin.duration_s, twin.now_s, twin.version = self.duration_s, self.now_s, self.version
+        twin.faults = self.faults
         # Lists in a step are replaced, never changed, so that the copy may share them.
         twin.steps = {name: copy(step) for name, step in self.steps.items()}
         return twin
@@ -413,6 +453,11 @@ def _cancelled(record: RunRecord, event: Cancelled) -> None:
         step.ended_s = step.known_s = event.now_s
 
 
+def _fault(record: RunRecord, event: FaultNote) -> None:
+    # Notes of different nodes may come in another order than that of their times.
+    record.faults = tuple(sorted((*record.faults, event), key=lambda note: note.now_s))
+
+
 def _ended(record: RunRecord, event: Ended) -> None:
     record.status, record.duration_s = event.status, event.now_s
 
@@ -429,5 +474,6 @@ _APPLY: dict[type, Callable[[RunRecord, Any], None]] = {
     Retrying: _retrying,
     Skipped: _skipped,
     Cancelled: _cancelled,
+    FaultNote: _fault,
     Ended: _ended,
 }

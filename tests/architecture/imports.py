@@ -95,7 +95,7 @@ IMPURE_LIBRARIES = {
 }
 
 SEES_ONLY = {
-    "notebook.view": ("notebook.view", "workflow.record", "workflow.model", "types"),
+    "notebook.view": ("notebook.view", "workflow.record", "workflow.faults", "workflow.model", "types"),
     "notebook.widgets": ("notebook.widgets", "notebook.view", "workflow.record", "workflow.model", "types"),
     "examples": ("__init__", "examples"),
 }

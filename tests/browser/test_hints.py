@@ -36,6 +36,8 @@ def test_tab_offers_functions_keywords_and_resources_and_shift_tab_tells_of_them
 
     keyboard.type("par")
     keyboard.press("Tab")
+    expect(items.filter(has_text="parse_csv").first).to_be_visible()
+    keyboard.press("Enter")
     expect(lab.cell(2).locator(".cm-content")).to_contain_text("rows = parse_csv")
 
     keyboard.type("(")

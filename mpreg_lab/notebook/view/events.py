@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["EventRow", "What", "event_rows", "events_frame"]
 
-What = Literal["began", "ready", "sent", "started", "done", "reused", "gone", "failed", "skipped", "cancelled", "ended"]
+What = Literal[
+    "began", "ready", "sent", "started", "done", "reused", "gone", "failed", "skipped", "cancelled", "fault", "ended"
+]
 
 
 class EventRow(msgspec.Struct, frozen=True):
@@ -25,7 +27,7 @@ class EventRow(msgspec.Struct, frozen=True):
 
     Attributes:
         at_s: Seconds since the run began.
-        step: None: it happened to the run.
+        step: None: it happened to the run, or to the cluster meanwhile.
         what: `failed` is the end of an attempt: `text` says which, and another one may follow.
         text: What there is to say besides, on one line; may be empty.
     """
@@ -42,6 +44,7 @@ def event_rows(record: RunRecord) -> tuple[EventRow, ...]:
     rows = [EventRow(0.0, None, "began", text=counted(len(record.steps), "step"))]
     for step in record.steps.values():
         rows += _of_step(step, record)
+    rows += (EventRow(f.now_s, None, "fault", _only(f.nodes), line(f.text)) for f in record.faults)
     rows.sort(key=lambda row: row.at_s)
     if record.duration_s is not None:
         rows.append(EventRow(record.duration_s, None, "ended", text=str(record.status)))
@@ -62,6 +65,10 @@ def events_frame(record: RunRecord) -> pd.DataFrame:
             "text": pd.Series([row.text for row in rows], dtype="string"),
         }
     )
+
+
+def _only(nodes: tuple[NodeName, ...]) -> NodeName | None:
+    return nodes[0] if len(nodes) == 1 else None
 
 
 def _of_step(step: StepRecord, record: RunRecord) -> Iterable[EventRow]:
