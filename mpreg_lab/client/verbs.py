@@ -1,4 +1,4 @@
-"""What a person calls from a cell or a program: an error shows their frames, and none of ours; and it can be awaited."""
+"""What a person calls from a cell or a program: an error shows their frames, none of ours; and it can be awaited."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from collections.abc import Callable, Coroutine
 from functools import partial, wraps
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from mpreg_lab.errors import MpregError
 
 __all__ = ["in_a_thread", "twin", "verb"]
 
 P = ParamSpec("P")
-S = TypeVar("S")
 T = TypeVar("T")
 
 _PACKAGE = Path(__file__).parents[1]
@@ -52,15 +51,15 @@ def verb(function: Callable[P, T]) -> Callable[P, T]:
     return call
 
 
-def twin(blocking: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], Coroutine[Any, Any, T]]:
-    """The awaitable form of a blocking verb, on any event loop: `kill_async = twin(kill)`.
+def twin(blocking: Callable[P, T]) -> Callable[P, Coroutine[Any, Any, T]]:
+    """A blocking verb that can be awaited, on any event loop.
 
     For verbs that are short: it waits in a thread, and what was begun goes on when the awaiting task is cancelled.
     """
 
     @wraps(blocking)
-    async def awaited(self: S, *args: P.args, **kwargs: P.kwargs) -> T:
-        return await in_a_thread(partial(blocking, self, *args, **kwargs))
+    async def awaited(*args: P.args, **kwargs: P.kwargs) -> T:
+        return await in_a_thread(partial(blocking, *args, **kwargs))
 
     awaited.__name__ = f"{blocking.__name__}_async"
     awaited.__qualname__ = f"{blocking.__qualname__}_async"

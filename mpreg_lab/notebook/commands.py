@@ -286,6 +286,10 @@ _ALL = (
         ),
         _add,
     ),
+    Command(
+        Syntax("%mpreg stop-node", "End nodes politely: they say goodbye first.", (_SOME, _CLUSTER)),
+        _to_nodes("stop_node", "stopped"),
+    ),
     Command(Syntax("%mpreg kill", "End nodes as a crash would.", (_SOME, _CLUSTER)), _to_nodes("kill", "killed")),
     Command(
         Syntax("%mpreg restart", "Launch nodes again, with their resources and functions.", (_SOME, _CLUSTER)),

@@ -161,7 +161,7 @@ LINES: dict[str, tuple[Line, str]] = {
     "work ‸": (FUNCTION_CELL, "ingest old --resources --cluster --help"),
     "work -r ‸": (FUNCTION_CELL, "csv gpu gpu-large"),
     "work -r csv,g‸": (FUNCTION_CELL, "gpu gpu-large"),
-    "  st‸": (MPREG, "start stop status"),
+    "  st‸": (MPREG, "start stop status stop-node"),
     "stop ‸": (MPREG, "cluster lab --all --help"),
     "start 3 --transport ‸": (MPREG, "memory ws"),
     "kill work ‸": (MPREG, "ingest old --cluster --help"),

@@ -83,7 +83,7 @@ def shift_tab(kernel: BlockingKernelClient, marked: str) -> str:
         ("%%mpreg_workflow --d‸\na = echo(1)", ["--detach", "--dry-run"]),
         ("%%mpreg_workflow -c cl‸\na = echo(1)", ["cluster"]),
         ("%%mpreg_functions w‸\ndef f(): pass", ["work"]),
-        ("%mpreg st‸", ["start", "stop", "status"]),
+        ("%mpreg st‸", ["start", "stop", "status", "stop-node"]),
         ("x = 1\n%mpreg kill w‸", ["work"]),
         ("nodes = %mpreg nodes l‸", ["lab"]),
         ("%mpreg faults kill work; cut ingest c‸", ["client"]),
