@@ -46,6 +46,7 @@ from mpreg_lab.types import FunctionName, RunId, Secret, StepName
 from mpreg_lab.workflow.model import Ref, Step, Workflow
 from mpreg_lab.workflow.plan import Plan, validate
 
+from .history import Runs
 from .run import Run
 
 __all__ = ["AsyncClient"]
@@ -83,6 +84,7 @@ class AsyncClient:
         # A run that nobody holds any more is forgotten on the nodes too: hence weak.
         self._runs: weakref.WeakValueDictionary[RunId, Run] = weakref.WeakValueDictionary()
         self._waiting: dict[RunId, Run] = {}  # runs under way are held: their end must be heard
+        self._history = Runs()
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @classmethod
@@ -125,6 +127,11 @@ class AsyncClient:
         run = await self.submit(workflow, timeout=timeout)
         return await (run if check else run.ended())
 
+    @property
+    def runs(self) -> Runs:
+        """The last runs that were started here, the newest last; single calls are not among them."""
+        return self._history
+
     async def submit(self, workflow: Workflow, *, timeout: float | None = None) -> Run:
         """Start a workflow and give back its run at once.
 
@@ -132,9 +139,14 @@ class AsyncClient:
             WorkflowError: If it cannot run as it is written; nothing was sent.
             OverloadedError: If 50,000 runs of this client are under way, or 2 GiB have not left it; nothing was sent.
         """
+        run = await self._submit(workflow, timeout)
+        self._history.add(run)
+        return run
+
+    async def _submit(self, workflow: Workflow, timeout: float | None = None) -> Run:
         plan = validate(workflow)
         check_arguments(workflow)
-        _check_timeout(timeout)
+        check_timeout(timeout)
         await self._connect_for(workflow)
         return self.start(plan, timeout=timeout)
 
@@ -146,8 +158,8 @@ class AsyncClient:
             Exception: What it raised.
         """
         name = StepName(function)
-        run = await self.run(Workflow((Step(name, FunctionName(function), args, kwargs),)))
-        return run.results[name]
+        run = await self._submit(Workflow((Step(name, FunctionName(function), args, kwargs),)))
+        return (await run).results[name]
 
     async def members(self) -> tuple[Member, ...]:
         """The nodes of the cluster, with their resources and functions."""
@@ -200,9 +212,11 @@ class AsyncClient:
 
     async def again(self, run: Run, keep: tuple[StepName, ...], timeout: float | None) -> Run:
         """Start the workflow of a run once more, with the results of these of its steps. On the client's loop."""
-        _check_timeout(timeout)
+        check_timeout(timeout)
         await self._connect_for(run.workflow)
-        return self.start(run.plan, timeout=timeout, source=run, keep=keep)
+        again = self.start(run.plan, timeout=timeout, source=run, keep=keep)
+        self._history.add(again)
+        return again
 
     def start(
         self, plan: Plan, *, timeout: float | None = None, source: Run | None = None, keep: tuple[StepName, ...] = ()
@@ -357,7 +371,8 @@ def check_arguments(workflow: Workflow, check: Callable[[Any, str], object] = ch
                 _check_argument(step, f"argument {keyword!r}", value, check)
 
 
-def _check_timeout(timeout: object) -> None:
+def check_timeout(timeout: object) -> None:
+    """Whether it is a time-out: None, or seconds, more than 0; raises WorkflowError."""
     if timeout is None or (isinstance(timeout, (int, float)) and not isinstance(timeout, bool) and timeout > 0):
         return
     raise WorkflowError(f"timeout must be seconds, more than 0, not {timeout!r:.60}")

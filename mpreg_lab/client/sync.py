@@ -15,6 +15,7 @@ from mpreg_lab.transport.tls import TlsLike
 from mpreg_lab.workflow.model import Workflow
 
 from .aio import AsyncClient
+from .history import Runs
 from .run import Run
 from .status import ClusterStatus
 from .verbs import in_a_thread, twin, verb
@@ -72,6 +73,11 @@ class Client:
         """Start a workflow and give back its run at once. See AsyncClient.submit."""
         with self._cancelled_by_interrupt() as started:
             return self._submit(workflow, timeout, started, "submit()")
+
+    @property
+    def runs(self) -> Runs:
+        """The last runs that were started here, the newest last; single calls are not among them."""
+        return self._aio.runs
 
     def _submit(self, workflow: Workflow, timeout: float | None, started: list[Run], doing: str) -> Run:
         async def submit() -> Run:

@@ -18,6 +18,7 @@ from itertools import count
 from typing import Any, Self, TypeVar, overload
 
 from mpreg_lab.client.aio import AsyncClient
+from mpreg_lab.client.history import Runs
 from mpreg_lab.client.run import Run
 from mpreg_lab.client.status import ClusterStatus
 from mpreg_lab.client.sync import Client
@@ -198,6 +199,11 @@ class LocalCluster:
         """As `submit`, awaitable on any loop."""
         self._check_running()
         return await asyncio.wrap_future(self._loop.spawn(self._aio.submit(workflow, timeout=timeout)))
+
+    @property
+    def runs(self) -> Runs:
+        """The last runs that were started on it, the newest last; single calls are not among them."""
+        return self._aio.runs
 
     @verb
     def call(self, function: str, /, *args: Any, **kwargs: Any) -> Any:

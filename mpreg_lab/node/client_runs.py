@@ -174,7 +174,7 @@ class ClientRuns:
         if submit.u in self._runs:
             raise ProtocolError(f"a run {submit.u!r} exists already")
         source = None if submit.rerun is None else self._runs.get(submit.rerun.run)
-        run = EntryRun(submit, self._plan(submit), self._router, self._host, send, source)
+        run = EntryRun(submit, self._plan(submit), self._router, self._host, send, source, self._router.nodes)
         self._loans.lend(run.sources)
         self._runs[run.id] = run
         self._runs_of.setdefault(peer, set()).add(run.id)

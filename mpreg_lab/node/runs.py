@@ -65,6 +65,7 @@ class EntryRun:
     Args:
         send: Gives a message to the client.
         source: The run whose results `submit.rerun` names, if it is known here.
+        nodes: Of the cluster, in its order.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class EntryRun:
         workers: Workers,
         send: Callable[[Message], None],
         source: EntryRun | None = None,
+        nodes: Sequence[NodeName] = (),
     ) -> None:
         self.id = submit.u
         self.nodes: set[NodeName] = set()
@@ -88,7 +90,7 @@ class EntryRun:
         self.sources = _sources(reuse)
         """The runs whose results it uses, where these stayed on the nodes that made them."""
         self._gone: set[int] = set()  # results that went with their nodes
-        self._machine = RunMachine(plan, placer, reuse)
+        self._machine = RunMachine(plan, placer, reuse, nodes)
         self._given_s: dict[int, float] = {}
         self._has: dict[NodeName, set[int]] = {}
         self._driver = Driver(self._machine, execute=self._execute, publish=self._publish, ended=self._ended)

@@ -24,6 +24,7 @@ __all__ = [
     "identifier",
     "in_columns",
     "names",
+    "number",
     "one_of",
     "seconds",
     "share",
@@ -256,6 +257,13 @@ def whole(text: str) -> int:
     """A whole number, 0 or more."""
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number, 0 or more")
+    return int(text)
+
+
+def number(text: str) -> int:
+    """A whole number."""
+    if not text.removeprefix("-").isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
     return int(text)
 
 

@@ -10,15 +10,23 @@ from typing import Any
 
 import pytest
 
-from mpreg_lab import Client, LocalCluster, Ref, Run, Step, Workflow
+from mpreg_lab import Client, DaskCluster, LocalCluster, Ref, Run, Step, Workflow
+from mpreg_lab.client.saved import SavedRun
 from mpreg_lab.cluster.faults import Faults, Kill, Playing
 from mpreg_lab.errors import FunctionError, UnknownNodeError
+
+
+def methods(kind: type) -> dict[str, Callable[..., Any]]:
+    found = ((name, inspect.getattr_static(kind, name)) for name in dir(kind) if not name.startswith("_"))
+    return {name: getattr(kind, name) for name, member in found if not isinstance(member, property)}
+
 
 NOT_BLOCKING: dict[type, set[str]] = {
     LocalCluster: {
         "function",  # a decorator: `register_async` has no use for one
         "log",  # what has come in so far
     },
+    DaskCluster: {"function"},
     Client: {"on"},
     Run: {
         "apply",
@@ -27,12 +35,9 @@ NOT_BLOCKING: dict[type, set[str]] = {
         "lose",
         "on_change",
         "on_end",
-        # Looking at what is here.
-        "events",
-        "frame",
-        "graph",
-        "latency",
-        "timeline",
+        "to_python",
+        # What a saved run can do needs no cluster.
+        *methods(SavedRun),
     },
     Faults: {"play"},
     Playing: set(),
@@ -44,16 +49,14 @@ WITH_OTHER_NAMES = {
     (LocalCluster, "nodes"): "nodes_async",
     (LocalCluster, "__enter__"): "__aenter__",
     (LocalCluster, "__exit__"): "__aexit__",
+    (DaskCluster, "__init__"): "launch_async",
+    (DaskCluster, "__enter__"): "__aenter__",
+    (DaskCluster, "__exit__"): "__aexit__",
     (Client, "__init__"): "connect_async",
     (Client, "__enter__"): "__aenter__",
     (Client, "__exit__"): "__aexit__",
     (Run, "__getitem__"): "result_async",
 }
-
-
-def methods(kind: type) -> dict[str, Callable[..., Any]]:
-    found = ((name, inspect.getattr_static(kind, name)) for name in dir(kind) if not name.startswith("_"))
-    return {name: getattr(kind, name) for name, member in found if not isinstance(member, property)}
 
 
 def verbs(kind: type) -> list[str]:
