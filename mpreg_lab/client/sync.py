@@ -19,6 +19,7 @@ from .history import Runs
 from .run import Run
 from .status import ClusterStatus
 from .verbs import in_a_thread, twin, verb
+from .views import views
 from .watching import RemoteWatch, StatusWatch, when_heard
 
 __all__ = ["Client"]
@@ -138,6 +139,10 @@ class Client:
 
         watch = self._call(add(), "watch()")
         return partial(self._loop.call_soon, watch.remove, listener)
+
+    def view(self) -> object:
+        """What a cell shows of the cluster: its nodes and links, live. To do something to them, be who launched it."""
+        return views().cluster(self)
 
     async def _watching(self) -> StatusWatch:
         if self._watch is None:

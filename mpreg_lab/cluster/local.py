@@ -23,6 +23,7 @@ from mpreg_lab.client.run import Run
 from mpreg_lab.client.status import ClusterStatus
 from mpreg_lab.client.sync import Client
 from mpreg_lab.client.verbs import in_a_thread, twin, verb
+from mpreg_lab.client.views import views
 from mpreg_lab.client.watching import when_heard
 from mpreg_lab.errors import (
     ClusterError,
@@ -423,6 +424,13 @@ class LocalCluster:
         self._loop.call_soon(self._watch.add, listener)
         return partial(self._loop.call_soon, self._watch.remove, listener)
 
+    def view(self) -> object:
+        """What a cell shows of the cluster: its nodes and links, live, with menus to do something to them.
+
+        A cluster that is the last expression of a cell is shown the same way. See docs/cluster_view.md.
+        """
+        return views().cluster(self)
+
     @property
     def url(self) -> str:
         """Where the first node listens for clients of other programs: `Client(cluster.url)`, on this machine."""
@@ -494,6 +502,9 @@ class LocalCluster:
 
     def __repr__(self) -> str:
         return cluster_text(type(self).__name__, self.name, tuple(self.nodes.values()) if self.running else None)
+
+    def _ipython_display_(self) -> None:
+        views().show_cluster(self)
 
     def _repr_html_(self) -> str:
         return cluster_html(type(self).__name__, self.name, tuple(self.nodes.values()) if self.running else None)

@@ -25,9 +25,10 @@ NOT_BLOCKING: dict[type, set[str]] = {
     LocalCluster: {
         "function",  # a decorator: `register_async` has no use for one
         "log",  # what has come in so far
+        "view",  # a picture, which follows the cluster by itself
     },
     DaskCluster: {"function"},
-    Client: {"on"},
+    Client: {"on", "view"},
     Run: {
         "apply",
         "cancel",
