@@ -49,7 +49,7 @@ class Written:
         return f"{self.workflow!r}, {depth} level{'' if depth == 1 else 's'}, not run"
 
     def _repr_html_(self) -> str:
-        return run_html(self._record, {})
+        return run_html(self._record, {}, begun=False)
 
 
 class WorkflowCell:
@@ -158,8 +158,9 @@ class WorkflowCell:
 
         from .widgets.run_view import RunView
 
-        view = RunView(run.record)
+        view = RunView(run.record, workflow=run.workflow)
         view.on_cancel(run.cancel)
+        view.fetch_with(run.__getitem__)
         feed = Feed(run, view)
         # No text: what a notebook without the widget shows stands in the run's own output, below this one.
         bundle, metadata = view._repr_mimebundle_()  # type: ignore[misc]  # anywidget has no hints here

@@ -56,7 +56,7 @@ _STYLE = (
         f".{status}-m{{stroke:{c.light.stroke}}}.{status}-b{{fill:{c.light.stroke}}}"
         for status, c in PALETTE.items()
     )
-    + ".waiting,.skipped{stroke-dasharray:4 3}"
+    + ".waiting,.skipped{stroke-dasharray:4 3}.w{stroke-dasharray:4 4;opacity:.7}"
 )
 
 
@@ -67,6 +67,7 @@ def svg(scene: Scene, record: RunRecord | None, *, title: str = "Workflow") -> s
     """
     width, height = _number(scene.width + 2 * MARGIN), _number(scene.height + 2 * MARGIN)
     steps = {node.name: members(node, record) if record else () for node in scene.nodes}
+    waits = {name: ' class="e w"' if _unfinished(some) else ' class="e"' for name, some in steps.items()}
     parts = [
         '<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-labelledby="t d" '
         f'width="{width}" height="{height}" viewBox="{-MARGIN:g} {-MARGIN:g} {width} {height}">',
@@ -74,7 +75,10 @@ def svg(scene: Scene, record: RunRecord | None, *, title: str = "Workflow") -> s
         f"<style>{_STYLE}</style>",
         '<defs><marker id="a" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8" '
         f'markerUnits="userSpaceOnUse" orient="auto"><path d="M0 .5L7.5 4L0 7.5Z" fill="{_EDGE}"/></marker></defs>',
-        *(f'<path class="e" d="{curve(route, scene.direction)}" marker-end="url(#a)"/>' for route in scene.edges),
+        *(
+            f'<path{waits[route.source]} d="{curve(route, scene.direction)}" marker-end="url(#a)"/>'
+            for route in scene.edges
+        ),
         *(_node(node, steps[node.name]) for node in scene.nodes),
         "</svg>",
     ]
@@ -149,6 +153,11 @@ def _node(node: Node, steps: tuple[StepRecord, ...]) -> str:
             "</g>",
         ]
     )
+
+
+def _unfinished(steps: tuple[StepRecord, ...]) -> bool:
+    """Whether those that need these steps do not have what they wait for."""
+    return any(step.status is not StepStatus.DONE for step in steps)
 
 
 def _rect(kind: str, x: float, y: float, width: float, height: float, radius: float) -> str:

@@ -18,7 +18,7 @@ from .graph_svg import data_uri, svg
 from .palette import MARK
 from .picture import page_scene
 from .preview import Preview, result_preview
-from .summary import headline
+from .summary import headline, planned
 
 __all__ = ["run_html"]
 
@@ -31,12 +31,13 @@ _TEXT = 2000
 _MONO = "margin:4px 0;white-space:pre-wrap"
 
 
-def run_html(record: RunRecord, results: Mapping[str, object]) -> str:
+def run_html(record: RunRecord, results: Mapping[str, object], *, begun: bool = True) -> str:
     """The run: headline, graph, errors, results, and folded away the steps, what they printed, and the times.
 
     Args:
         record: The run; it may still be going on.
         results: Those to show, by name of step or group.
+        begun: False: it is the plan of a run that nobody started.
 
     Returns:
         One `<div class="mpreg-run-static">`. What differs from run to run is in an `<img class="mpreg-timing" …>` or a
@@ -44,7 +45,7 @@ def run_html(record: RunRecord, results: Mapping[str, object]) -> str:
     """
     steps = list(record.steps.values())
     parts = [
-        f"<div><b>{escape(headline(record))}</b>{_took(record)}</div>",
+        f"<div><b>{escape(headline(record) if begun else planned(record))}</b>{_took(record)}</div>",
         _graph(record) if steps else "",
         *(_error(step) for step in record.failed[:_RESULTS]),
         *(_result(name, result_preview(value, _TEXT)) for name, value in islice(results.items(), _RESULTS)),
