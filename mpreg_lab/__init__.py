@@ -21,12 +21,14 @@ if TYPE_CHECKING:
     from mpreg_lab.engine.inline import InlineEngine
     from mpreg_lab.errors import (
         MpregError,
+        NoStepError,
         NotationError,
         RoutingError,
         RunCancelledError,
         RunFailedError,
         WorkflowError,
     )
+    from mpreg_lab.step_context import CurrentStep, current_step
     from mpreg_lab.transport.tls import Tls
     from mpreg_lab.workflow.model import Group, Ref, Step, Workflow
     from mpreg_lab.workflow.notation import parse_workflow
@@ -36,10 +38,12 @@ if TYPE_CHECKING:
 __all__ = [
     "AsyncClient",
     "Client",
+    "CurrentStep",
     "Group",
     "InlineEngine",
     "LocalCluster",
     "MpregError",
+    "NoStepError",
     "NotationError",
     "Ref",
     "RoutingError",
@@ -53,6 +57,7 @@ __all__ = [
     "Tls",
     "Workflow",
     "WorkflowError",
+    "current_step",
     "find_cluster",
     "levels",
     "load_ipython_extension",
@@ -67,10 +72,12 @@ __version__ = "0.1.0"
 _HOME = {
     "AsyncClient": "client.aio",
     "Client": "client.sync",
+    "CurrentStep": "step_context",
     "Group": "workflow.model",
     "InlineEngine": "engine.inline",
     "LocalCluster": "cluster.local",
     "MpregError": "errors",
+    "NoStepError": "errors",
     "NotationError": "errors",
     "Ref": "workflow.model",
     "RoutingError": "errors",
@@ -84,6 +91,7 @@ _HOME = {
     "Tls": "transport.tls",
     "Workflow": "workflow.model",
     "WorkflowError": "errors",
+    "current_step": "step_context",
     "find_cluster": "cluster.local",
     "levels": "workflow.plan",
     "parse_workflow": "workflow.notation",

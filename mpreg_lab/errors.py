@@ -19,6 +19,7 @@ MpregError
 │   ├── StepTimeoutError              a step took longer than its time-out (a TimeoutError)
 │   ├── StepSkippedError              asked for the result of a step that never ran
 │   ├── StepNotFinishedError          asked for the result of a step that has not finished
+│   ├── RunNotFinishedError           asked for what only a run that has ended can do
 │   ├── ReferenceValueError           a result has no such field or item (a LookupError)
 │   ├── UnserialisableResultError     a result cannot travel (a TypeError)
 │   ├── NodeLostError                 a node went away with a step under way
@@ -34,6 +35,7 @@ MpregError
 ├── ConnectionLostError (ConnectionError)
 ├── ProtocolError                     a frame that makes no sense
 ├── WrongThreadError (RuntimeError)   a blocking verb was called on the loop that would serve it
+├── NoStepError (RuntimeError)        current_step() was called where no step runs
 └── MagicError                        a %mpreg line or its options are wrong
 """
 
@@ -59,6 +61,7 @@ __all__ = [
     "MagicError",
     "MpregError",
     "NoClusterError",
+    "NoStepError",
     "NodeLostError",
     "NotationError",
     "OverloadedError",
@@ -69,6 +72,7 @@ __all__ = [
     "RunCancelledError",
     "RunError",
     "RunFailedError",
+    "RunNotFinishedError",
     "RunTimeoutError",
     "StepNotFinishedError",
     "StepSkippedError",
@@ -245,6 +249,10 @@ class StepNotFinishedError(RunError):
     """The step has not finished yet."""
 
 
+class RunNotFinishedError(RunError):
+    """The run goes on; what was asked for can only be done with one that has ended."""
+
+
 class ReferenceValueError(RunError, LookupError):
     """The result that a reference stands for has no such field or item."""
 
@@ -313,6 +321,10 @@ class ProtocolError(MpregError):
 
 class WrongThreadError(MpregError, RuntimeError):
     """A blocking verb was called on the loop that would have to serve it."""
+
+
+class NoStepError(MpregError, RuntimeError):
+    """Asked which step runs, where none does."""
 
 
 class MagicError(MpregError):

@@ -31,6 +31,7 @@ from mpreg_lab.protocol.messages import (
     Meet,
     Member,
     Message,
+    Rerun,
     RunDone,
     RunUpdate,
     Submit,
@@ -161,6 +162,17 @@ class AsyncClient:
             raise ProtocolError(f"asked who is in the cluster, got {type(reply).__name__}")
         return reply
 
+    async def look(self, member: Member) -> Connection:
+        """A connection of its own to a node of the cluster, for somebody who only looks on.
+
+        Raises:
+            ConnectError: If nobody answers there, or it says no address.
+        """
+        if not member.url:
+            raise ConnectError(f"node {member.name!r} has no address")
+        token = token_for(member.url) if self._token is None else self._token
+        return await transport_for(member.url).connect(member.url, token=token, tls=self._tls)
+
     async def meet(self, url: str) -> None:
         """Have the node that we speak to be one cluster with the MPREG node at that address.
 
@@ -186,12 +198,24 @@ class AsyncClient:
 
     # --- for the blocking client and the notebook ---
 
-    def start(self, plan: Plan, *, timeout: float | None = None) -> Run:
-        """Submit a checked workflow over the open connection. On the client's loop."""
+    async def again(self, run: Run, keep: tuple[StepName, ...], timeout: float | None) -> Run:
+        """Start the workflow of a run once more, with the results of these of its steps. On the client's loop."""
+        _check_timeout(timeout)
+        await self._connect_for(run.workflow)
+        return self.start(run.plan, timeout=timeout, source=run, keep=keep)
+
+    def start(
+        self, plan: Plan, *, timeout: float | None = None, source: Run | None = None, keep: tuple[StepName, ...] = ()
+    ) -> Run:
+        """Submit a checked workflow over the open connection. On the client's loop.
+
+        Args:
+            source: An earlier run of it. keep: The steps whose results of that run are to be used again.
+        """
         assert self._peer is not None
         assert self._loop is not None
         self._check_room(self._peer)
-        run = Run(RunId(_unique()), plan, _Owner(self, self._loop))
+        run = Run(RunId(_unique()), plan, _Owner(self, self._loop), timeout=timeout, source=source)
         self._runs[run.id] = self._waiting[run.id] = run
         weakref.finalize(run, _forget, weakref.ref(self), self._loop, run.id).atexit = False
         steps = plan.workflow.steps
@@ -206,6 +230,7 @@ class AsyncClient:
             tuple(Payload.of((step.args, step.kwargs)) for step in steps),
             tuple((len(step.args), tuple(step.kwargs)) for step in steps),
             timeout,
+            Rerun(source.id, keep) if source is not None and keep else None,
         )
         try:
             self._peer.post(submit)
@@ -301,6 +326,11 @@ class _Owner:
         if self._loop.is_closed():
             raise ConnectionLostError(f"the cluster was stopped: the result of {step!r} was not asked for, and is gone")
         return asyncio.run_coroutine_threadsafe(self._client._fetch(run, step), self._loop)
+
+    def again(self, run: Run, keep: tuple[StepName, ...], timeout: float | None) -> Future[Run]:
+        if self._loop.is_closed():
+            raise ConnectionLostError("the cluster was stopped. Run the workflow on another one: run(run.workflow)")
+        return asyncio.run_coroutine_threadsafe(self._client.again(run, keep, timeout), self._loop)
 
     @property
     def here(self) -> bool:

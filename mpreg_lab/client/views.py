@@ -21,6 +21,12 @@ class RunViews(Protocol):
     def frame(self, run: Run) -> DataFrame:
         """One row a step."""
 
+    def faults(self, run: Run) -> DataFrame:
+        """One row a fault."""
+
+    def events(self, run: Run) -> DataFrame:
+        """One row an event."""
+
     def graph(self, run: Run) -> Any:
         """The dependency graph, as a matplotlib Figure."""
 

@@ -18,6 +18,7 @@ from matplotlib.path import Path
 from matplotlib.ticker import FuncFormatter
 
 from mpreg_lab.notebook.view.charts_svg import SHARE_COLOURS, ink_on
+from mpreg_lab.notebook.view.faults import OUTAGE_TONE, FaultBand, Outage, fault_rows
 from mpreg_lab.notebook.view.format import duration, line
 from mpreg_lab.notebook.view.graph_svg import curve, group_status
 from mpreg_lab.notebook.view.latency import FunctionLatency
@@ -81,22 +82,30 @@ def graph(record: RunRecord) -> RunFigure:
 
 
 def timeline(record: RunRecord) -> RunFigure:
-    """One lane a node, one bar an attempt, coloured by function."""
+    """One lane a node, one bar an attempt, coloured by function; above them what befell the cluster."""
     drawn = timelines(record)
-    rows = sum(lane.rows for lane in drawn.lanes)
+    top = fault_rows(drawn.faults)
+    rows = top + sum(lane.rows for lane in drawn.lanes)
     figure = _figure("timeline", record, 9.0, 1.4 + min(12.0, 0.26 * max(rows, 1)))
     axes = figure.subplots()
     colours = _colours(record)
     functions = {name: step.plan.function for name, step in record.steps.items()}
-    top, places = 0, []
+    places = [(top - 1) / 2] if top else []
+    for band in drawn.faults:
+        _draw_fault(axes, band, drawn.end_s)
+    if top:
+        axes.axhline(top - 0.5, color=_PALE, alpha=0.3, linewidth=0.8)
     for lane in drawn.lanes:
+        for outage in lane.outages:
+            _draw_outage(axes, outage, top, lane.rows, drawn.end_s)
         for bar in lane.bars:
             _draw_bar(axes, bar, top + bar.row, colours[functions[bar.step]], drawn.end_s)
         places.append(top + (lane.rows - 1) / 2)
         top += lane.rows
         axes.axhline(top - 0.5, color=_PALE, alpha=0.3, linewidth=0.8)
     _time_axis(axes, drawn.end_s, "time since the run began")
-    _name_rows(axes, places, ["no node" if lane.node is None else lane.node for lane in drawn.lanes])
+    names = ["no node" if lane.node is None else lane.node for lane in drawn.lanes]
+    _name_rows(axes, places, ["faults", *names] if drawn.faults else names)
     axes.set_ylim(max(top, 1) - 0.5, -0.5)
     axes.set_title("Timeline", loc="left", fontsize=11, color=_INK)
     _legend(figure, colours)
@@ -235,6 +244,25 @@ def _draw_bar(axes: Axes, bar: Bar, row: int, colour: str, end_s: float) -> None
                 _write(axes, span.start_s + end_s * 0.006, row, text, 8, color=ink, va="center", zorder=4)
             if bar.critical:
                 axes.hlines(row + _BAR / 2 + 0.05, span.start_s, span.end_s, color=_INK, linewidth=1.4, zorder=4)
+
+
+def _draw_fault(axes: Axes, band: FaultBand, end_s: float) -> None:
+    stroke, width = PALETTE[band.tone].light.stroke, max(band.end_s - band.start_s, end_s / 400)
+    axes.barh(band.row, width, _BAR, band.start_s, color=stroke, alpha=0.22, zorder=2)
+    axes.vlines(band.start_s, band.row - _BAR / 2, band.row + _BAR / 2, color=stroke, linewidth=2, zorder=3)
+    aside, align = (-1, "right") if band.before else (1, "left")
+    text = f"{band.mark} {band.text}"
+    _write(axes, band.start_s + aside * end_s * 0.006, band.row, text, 8, va="center", ha=align, zorder=4)
+
+
+def _draw_outage(axes: Axes, outage: Outage, top: int, rows: int, end_s: float) -> None:
+    stroke = PALETTE[OUTAGE_TONE[outage.kind]].light.stroke
+    width = max(outage.end_s - outage.start_s, end_s / 400)
+    axes.barh(top + (rows - 1) / 2, width, rows, outage.start_s, color=stroke, alpha=0.16, zorder=0)
+    axes.vlines(outage.start_s, top - 0.5, top + rows - 0.5, color=stroke, linewidth=1.6, zorder=1)
+    if outage.word and width / end_s * 78 > len(outage.word):
+        right, bottom = outage.end_s - end_s * 0.006, top + rows - 0.62
+        _write(axes, right, bottom, outage.word, 7, color=_PALE, va="bottom", ha="right", zorder=1)
 
 
 def _draw_shares(axes: Axes, record: RunRecord) -> None:

@@ -11,7 +11,7 @@ from .format import line
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["frame"]
+__all__ = ["faults_frame", "frame"]
 
 
 def frame(record: RunRecord) -> pd.DataFrame:
@@ -42,3 +42,22 @@ def _error(step: StepRecord) -> str:
     if step.failure is not None:
         return line(f"{step.failure.type_name}: {step.failure.message}", 200)
     return f"skipped: {line(step.because)} failed" if step.because is not None else ""
+
+
+def faults_frame(record: RunRecord) -> pd.DataFrame:
+    """One row a fault, in the order of time; empty if there was none.
+
+    Columns: at_s (seconds since the run began, negative if it was there before), kind, nodes (separated by blanks),
+    text.
+    """
+    import pandas as pd
+
+    faults = record.faults
+    return pd.DataFrame(
+        {
+            "at_s": pd.Series([f.now_s for f in faults], dtype="float64"),
+            "kind": pd.Series([f.kind.value for f in faults], dtype="string"),
+            "nodes": pd.Series([" ".join(f.nodes) for f in faults], dtype="string"),
+            "text": pd.Series([line(f.text) for f in faults], dtype="string"),
+        }
+    )

@@ -33,9 +33,11 @@ _URGENT = (
     StepStatus.CANCELLED,
     StepStatus.SKIPPED,
     StepStatus.DONE,
+    StepStatus.REUSED,
 )
 _BAR = (
     StepStatus.DONE,
+    StepStatus.REUSED,
     StepStatus.FAILED,
     StepStatus.CANCELLED,
     StepStatus.SKIPPED,
@@ -49,7 +51,7 @@ _ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _STYLE = (
     "text{font-family:system-ui,-apple-system,'Segoe UI',Roboto,'Noto Sans',sans-serif}"
     f".l{{font-size:{LABEL_PX:g}px;font-weight:600}}.s{{font-size:{SUBLABEL_PX:g}px;opacity:.8}}"
-    f".e{{fill:none;stroke:{_EDGE};stroke-width:1.5;stroke-linecap:round}}"
+    f".e{{fill:none;stroke:{_EDGE};stroke-width:1.5;stroke-linecap:round;marker-end:url(#a)}}"
     ".m{fill:none;stroke-width:2;stroke-linecap:round;stroke-linejoin:round}"
     + "".join(
         f".{status}{{fill:{c.light.fill};stroke:{c.light.stroke}}}.{status}-t{{fill:{c.light.text}}}"
@@ -75,10 +77,7 @@ def svg(scene: Scene, record: RunRecord | None, *, title: str = "Workflow") -> s
         f"<style>{_STYLE}</style>",
         '<defs><marker id="a" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8" '
         f'markerUnits="userSpaceOnUse" orient="auto"><path d="M0 .5L7.5 4L0 7.5Z" fill="{_EDGE}"/></marker></defs>',
-        *(
-            f'<path{waits[route.source]} d="{curve(route, scene.direction)}" marker-end="url(#a)"/>'
-            for route in scene.edges
-        ),
+        *(f'<path{waits[route.source]} d="{curve(route, scene.direction)}"/>' for route in scene.edges),
         *(_node(node, steps[node.name]) for node in scene.nodes),
         "</svg>",
     ]
@@ -157,7 +156,7 @@ def _node(node: Node, steps: tuple[StepRecord, ...]) -> str:
 
 def _unfinished(steps: tuple[StepRecord, ...]) -> bool:
     """Whether those that need these steps do not have what they wait for."""
-    return any(step.status is not StepStatus.DONE for step in steps)
+    return any(not step.status.succeeded for step in steps)
 
 
 def _rect(kind: str, x: float, y: float, width: float, height: float, radius: float) -> str:

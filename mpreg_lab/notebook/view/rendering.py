@@ -83,9 +83,10 @@ def _bundle(value: object) -> Mapping[str, str | bytes]:
         if kind and kind not in found and callable(show):
             made = show()
             found[kind] = made[0] if isinstance(made, tuple) else made
+    found = {kind: data for kind, data in found.items() if isinstance(data, (str, bytes)) and data}
     if not found and callable(getattr(value, "savefig", None)):
         found["image/png"] = _saved(value)
-    return {kind: data for kind, data in found.items() if isinstance(data, (str, bytes)) and data}
+    return found
 
 
 def _saved(figure: Any) -> bytes:

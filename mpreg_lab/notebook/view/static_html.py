@@ -13,6 +13,8 @@ from itertools import islice
 from mpreg_lab.workflow.record import RunRecord, RunStatus, StepRecord, StepStatus
 
 from .charts_svg import latency_svg, timeline_svg
+from .events import EventRow, event_rows
+from .faults import FAULT_MARK, when
 from .format import clip, counted, duration, line, plain
 from .graph_svg import data_uri, svg
 from .palette import MARK
@@ -24,6 +26,7 @@ __all__ = ["run_html"]
 
 _RESULTS = 20
 _STEPS = 200
+_EVENTS = 50
 _CHARTED = 2000
 """Steps of which the times are drawn: each is a bar, and a bar is 60 bytes in every copy of the notebook."""
 _TEXT = 2000
@@ -52,7 +55,9 @@ def run_html(record: RunRecord, results: Mapping[str, object], *, begun: bool = 
         _more(len(results) - _RESULTS, "result"),
         _steps_table(steps),
         _printed(steps),
+        _faults(record),
         _times(record),
+        _events(record) if begun else "",
     ]
     return f'<div class="mpreg-run-static">{"".join(parts)}</div>'
 
@@ -135,6 +140,28 @@ def _printed(steps: list[StepRecord]) -> str:
     shown = [step for step in steps if step.printed][:_RESULTS]
     texts = (f"<div><b>{escape(line(s.name))}</b></div>{_pre(clip(plain(s.printed), _TEXT))}" for s in shown)
     return _folded("Printed", "".join(texts)) if shown else ""
+
+
+def _faults(record: RunRecord) -> str:
+    shown = record.faults[:_STEPS]
+    rows = ((_timing(when(fault.now_s)), escape(f"{FAULT_MARK[fault.kind]} {line(fault.text)}")) for fault in shown)
+    table = _table(("At", "Fault"), rows, ["right", "left"])
+    return _folded("Faults", table + _more(len(record.faults) - _STEPS, "fault")) if shown else ""
+
+
+def _events(record: RunRecord) -> str:
+    """As text in columns: all of it differs from run to run."""
+    rows = event_rows(record)
+    shown = [_event_texts(row) for row in rows[-_EVENTS:]]
+    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
+    told = ("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in shown)
+    cut = f"(the last {_EVENTS} of {len(rows):,}: run.events() has all)\n" if len(rows) > _EVENTS else ""
+    return _folded("Events", f'<pre style="margin:4px 0">{_timing(cut + chr(10).join(told))}</pre>')
+
+
+def _event_texts(row: EventRow) -> tuple[str, ...]:
+    step, node = (line(text, 40) if text else "" for text in (row.step, row.node))
+    return duration(row.at_s), row.what, step, node, line(row.text, 120)
 
 
 def _times(record: RunRecord) -> str:

@@ -8,9 +8,12 @@ from typing import Any
 
 import msgspec
 
-from mpreg_lab.workflow.record import Failure, RunRecord, RunStatus, StepRecord, StepStatus
+from mpreg_lab.types import NodeName
+from mpreg_lab.workflow.record import Attempt, Failure, RunRecord, RunStatus, StepRecord, StepStatus
 
 from .estimate import estimate
+from .events import EventRow, event_rows
+from .faults import blamed
 from .format import clip, counted, line, plain
 from .graph_svg import group_status
 from .latency import Latency, latency
@@ -23,6 +26,7 @@ __all__ = ["Preview", "detail", "headline", "planned", "result_preview", "run_re
 _TEXT_LIMIT = 400_000
 """About how many characters of steps, and of results, one message to a widget carries."""
 _RESULTS = 50
+_EVENTS = 500
 
 
 def headline(record: RunRecord) -> str:
@@ -34,7 +38,8 @@ def headline(record: RunRecord) -> str:
         return f"{name}{counted(len(record.steps), 'step')}: {states or 'none'}"
     shown = (StepStatus.RUNNING, StepStatus.RETRYING, StepStatus.FAILED, StepStatus.SKIPPED, StepStatus.CANCELLED)
     rest = "".join(f", {counts[status]:,} {status}" for status in shown if counts[status])
-    return f"{name}{counts[StepStatus.DONE]:,} of {len(record.steps):,} done{rest}"
+    done = sum(n for status, n in counts.items() if status.succeeded)
+    return f"{name}{done:,} of {len(record.steps):,} done{rest}"
 
 
 def planned(record: RunRecord) -> str:
@@ -108,6 +113,8 @@ class StepDetail(msgspec.Struct, frozen=True, omit_defaults=True):
 
     failure: FailureDetail | None = None
     because: str | None = None
+    fault: str = ""
+    """What befell the node of the last attempt before that was lost."""
     printed: str = ""
     printed_chars: int = 0
     """How long the text is of which `printed` is the beginning; 0 if that is all of it."""
@@ -130,12 +137,15 @@ class RunDetail(msgspec.Struct, frozen=True):
     Attributes:
         steps: Index of the step, as a string, to its detail; steps without any are left out.
         results: At most the first 50.
+        events: The last 500; `earlier_events` is how many are left out.
     """
 
     steps: dict[str, StepDetail]
     results: list[Result]
     timeline: Timeline
     latency: Latency
+    events: tuple[EventRow, ...]
+    earlier_events: int
 
 
 def state(record: RunRecord, folded: Mapping[int, Sequence[int]] | None = None) -> dict[str, Any]:
@@ -185,15 +195,22 @@ def detail(record: RunRecord, results: Mapping[str, object]) -> dict[str, Any]:
     """
     limit = max(500, min(20_000, _TEXT_LIMIT // max(1, len(record.steps))))
     of_step = _results_of_steps(record, results)
-    steps = ((i, _step_detail(s, of_step, limit)) for i, s in enumerate(record.steps.values()))
+    events = event_rows(record)
+    steps = ((i, _step_detail(record, s, of_step, limit)) for i, s in enumerate(record.steps.values()))
     return _plain_json(
         RunDetail(
             steps={str(i): shown for i, shown in steps if shown is not None},
             results=[Result(line(n), n, result_preview(v, 4000)) for n, v in list(results.items())[:_RESULTS]],
             timeline=timeline(record),
             latency=latency(record),
+            events=tuple(map(_shown_event, events[-_EVENTS:])),
+            earlier_events=max(0, len(events) - _EVENTS),
         )
     )
+
+
+def _shown_event(row: EventRow) -> EventRow:
+    return row if row.node is None else msgspec.structs.replace(row, node=NodeName(line(row.node)))
 
 
 def _results_of_steps(record: RunRecord, results: Mapping[str, object]) -> dict[str, object]:
@@ -206,7 +223,7 @@ def _results_of_steps(record: RunRecord, results: Mapping[str, object]) -> dict[
     return of_step
 
 
-def _step_detail(step: StepRecord, results: Mapping[str, object], limit: int) -> StepDetail | None:
+def _step_detail(record: RunRecord, step: StepRecord, results: Mapping[str, object], limit: int) -> StepDetail | None:
     has_result = step.name in results
     if not (step.failure or step.because or step.printed or step.earlier or has_result):
         return None
@@ -214,32 +231,30 @@ def _step_detail(step: StepRecord, results: Mapping[str, object], limit: int) ->
     return StepDetail(
         failure=None if step.failure is None else _failure(step.failure, limit),
         because=None if step.because is None else line(step.because),
+        fault=blamed(record, step),
         printed=clip(text, limit),
         printed_chars=len(text) if len(text) > limit else 0,
-        attempts=_attempts(step) if step.earlier else (),
+        attempts=_attempts(record, step) if step.earlier else (),
         result=result_preview(results[step.name], limit) if has_result else None,
     )
 
 
-def _attempts(step: StepRecord) -> tuple[AttemptDetail, ...]:
-    earlier = [
-        AttemptDetail(
-            number,
-            None if a.node is None else line(a.node),
-            _us(a.sent_s),
-            _us(a.started_s),
-            _us(a.ended_s),
-            line(f"{a.failure.type_name}: {a.failure.message}", 200),
-            StepStatus.FAILED,
-        )
-        for number, a in enumerate(step.earlier, 1)
-    ]
+def _attempts(record: RunRecord, step: StepRecord) -> tuple[AttemptDetail, ...]:
+    earlier = [_earlier(number, attempt, blamed(record, attempt)) for number, attempt in enumerate(step.earlier, 1)]
     if step.attempts <= len(earlier):
         return tuple(earlier)
     node = None if step.node is None else line(step.node)
     end = "" if step.failure is None else f": {step.failure.type_name}"
     times = _us(step.sent_s), _us(step.started_s), _us(step.ended_s)
     return (*earlier, AttemptDetail(step.attempts, node, *times, line(step.status + end), step.status))
+
+
+def _earlier(number: int, attempt: Attempt, fault: str) -> AttemptDetail:
+    node = None if attempt.node is None else line(attempt.node)
+    times = _us(attempt.sent_s), _us(attempt.started_s), _us(attempt.ended_s)
+    after = f"after {fault}: " if fault else ""
+    outcome = line(f"{after}{attempt.failure.type_name}: {attempt.failure.message}", 200)
+    return AttemptDetail(number, node, *times, outcome, StepStatus.FAILED)
 
 
 def _failure(failure: Failure, limit: int) -> FailureDetail:

@@ -1,4 +1,4 @@
-"""When each step waited, travelled and ran, one lane a node, and the chain of steps that took the longest."""
+"""When each step waited, travelled and ran, one lane a node, what befell them, and the chain that took the longest."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import msgspec
 from mpreg_lab.types import NodeName, StepName
 from mpreg_lab.workflow.record import RunRecord, StepRecord, StepStatus
 
+from .faults import FaultBand, Outage, fault_bands, outages
 from .format import duration
 
 __all__ = ["Bar", "Lane", "Span", "SpanKind", "Tick", "Timeline", "critical_path", "ticks", "timeline"]
@@ -58,6 +59,8 @@ class Lane(msgspec.Struct, frozen=True):
     node: NodeName | None
     rows: int
     bars: tuple[Bar, ...]
+    outages: tuple[Outage, ...] = ()
+    """When it was not there."""
 
 
 class Tick(msgspec.Struct, frozen=True):
@@ -74,6 +77,7 @@ class Timeline(msgspec.Struct, frozen=True):
     lanes: tuple[Lane, ...]
     critical: tuple[StepName, ...]
     ticks: tuple[Tick, ...]
+    faults: tuple[FaultBand, ...] = ()
 
 
 def timeline(record: RunRecord) -> Timeline:
@@ -86,7 +90,8 @@ def timeline(record: RunRecord) -> Timeline:
         for node, bar in _attempts(step, end_s, step.name in on_path):
             lanes.setdefault(node, []).append(bar)
     ordered = sorted(lanes.items(), key=lambda lane: min(bar.busy[0] for bar in lane[1]))
-    return Timeline(end_s, tuple(_packed(node, bars) for node, bars in ordered), critical, ticks(end_s))
+    packed = (_packed(node, bars, outages(record, node, end_s)) for node, bars in ordered)
+    return Timeline(end_s, tuple(packed), critical, ticks(end_s), fault_bands(record, end_s))
 
 
 def critical_path(record: RunRecord) -> tuple[StepName, ...]:
@@ -161,7 +166,7 @@ def _spans(cuts: Sequence[float]) -> tuple[Span, ...]:
     return tuple(s for s in spans if s.end_s > s.start_s or s.kind == "running") or spans
 
 
-def _packed(node: NodeName | None, bars: Sequence[Bar]) -> Lane:
+def _packed(node: NodeName | None, bars: Sequence[Bar], outages: tuple[Outage, ...]) -> Lane:
     """Each bar in the uppermost row that is free when it begins."""
     held: list[tuple[float, int]] = []
     free: list[int] = []
@@ -173,4 +178,4 @@ def _packed(node: NodeName | None, bars: Sequence[Bar]) -> Lane:
         row = heappop(free) if free else len(held)
         heappush(held, (end_s, row))
         placed.append(msgspec.structs.replace(bar, row=row))
-    return Lane(node, 1 + max(bar.row for bar in placed), tuple(placed))
+    return Lane(node, 1 + max(bar.row for bar in placed), tuple(placed), outages)

@@ -14,7 +14,9 @@ __all__ = ["TracePart", "trace_parts"]
 
 _FRAME = re.compile(r'^  File "([^"\n]*)", line \d+')
 _LIBRARY = re.compile(
-    r"[\\/](?:site|dist)-packages[\\/](\w+)|[\\/]lib(?:64)?[\\/]python3[.\d]*[\\/](\w+)|^<frozen ([\w.]+)"
+    r"[\\/](?:site|dist)-packages[\\/](\w+)"
+    r"|[\\/]lib(?:64)?[\\/]python3[.\d]*[\\/](?!(?:site|dist)-packages)(\w+)"
+    r"|^<frozen ([\w.]+)"
 )
 _OF_USERS = re.compile(r"[\\/]mpreg_lab[\\/]examples[\\/]")
 

@@ -3,10 +3,11 @@
 // file: no build, nothing from the network. From top to bottom: small tools, the tabs, the panel of a step, the whole.
 
 const SVG = "http://www.w3.org/2000/svg";
-const ENDED = new Set(["done", "failed", "skipped", "cancelled"]);
+const ENDED = new Set(["done", "reused", "failed", "skipped", "cancelled"]);
+const SUCCEEDED = new Set(["done", "reused"]);
 const BROKEN = new Set(["failed", "retrying", "cancelled"]);
-const PROGRESS = ["done", "failed", "cancelled", "skipped", "retrying", "running"];
-const TABS = ["Graph", "Results", "Timeline", "Latency", "Steps"];
+const PROGRESS = ["done", "reused", "failed", "cancelled", "skipped", "retrying", "running"];
+const TABS = ["Graph", "Results", "Timeline", "Latency", "Steps", "Events"];
 const MARGIN = 16;
 const LARGE = 200; // Boxes; of more, those out of sight are drawn without text: painting them takes the time.
 const SPARE = 300; // px around what is in sight.
@@ -514,7 +515,7 @@ class GraphTab {
     this.scene.edges.forEach(({ source, target }, i) => {
       const edge = this.edges[i];
       const active = this.nodes[target].status === "running";
-      const waits = this.nodes[source].status !== "done";
+      const waits = !SUCCEEDED.has(this.nodes[source].status);
       const kind = `${edge.traced ? "traced" : edge.critical ? "critical" : active ? "active" : "plain"}${waits ? " mpreg-edge-waits" : ""}`;
       if (edge.kind === kind) return;
       edge.kind = kind;
@@ -625,8 +626,36 @@ class TimelineTab {
       this.element.replaceChildren(element("p", { class: "mpreg-muted" }, "No step has been sent yet."));
       return;
     }
-    const chart = element("div", { class: "mpreg-chart" }, lines, ...lanes, labels);
+    const faults = timeline.faults.length ? this.faults(timeline) : null;
+    const chart = element("div", { class: "mpreg-chart" }, lines, ...[faults, ...lanes].filter(Boolean), labels);
     this.element.replaceChildren(chart, this.legend(timeline));
+  }
+
+  // What befell the cluster: a band for as long as it lasted, its words beside its beginning.
+  faults({ faults, end_s }) {
+    const rows = Math.max(...faults.map((fault) => fault.row)) + 1;
+    const track = element("div", { class: "mpreg-track", style: `height:${rows * 19 + 6}px` });
+    for (const fault of faults) {
+      const [from, to] = [fault.start_s, fault.end_s].map((s) => percent(s, end_s));
+      const title = fault.end_s > fault.start_s ? `${fault.text}, for ${duration(fault.end_s - fault.start_s)}` : fault.text;
+      const place = fault.before ? `right:calc(100% - ${from} + 4px)` : `left:calc(${from} + 6px)`;
+      const top = `top:${fault.row * 19 + 4}px`;
+      const band = `left:${from};width:calc(${to} - ${from});${top}`;
+      track.append(
+        element("i", { class: `mpreg-fault mpreg-${fault.tone}`, style: band, title }),
+        element("span", { class: "mpreg-fault-words", style: `${place};${top}`, title }, `${fault.mark} ${fault.text}`),
+      );
+    }
+    const name = element("div", { class: "mpreg-lane-name mpreg-muted" }, "faults");
+    return element("div", { class: "mpreg-lane mpreg-faults" }, name, track);
+  }
+
+  outage({ kind, start_s, end_s }, whole_s) {
+    const tone = { paused: "retrying", dead: "failed", lost: "cancelled" }[kind];
+    const place = `left:${percent(start_s, whole_s)};width:${percent(end_s - start_s, whole_s)}`;
+    // Bars of a paused node would lie on the word.
+    const room = kind !== "paused" && ((end_s - start_s) / whole_s) * (this.run.width - 180) > 46;
+    return element("div", { class: `mpreg-outage mpreg-${tone}`, style: place, title: kind }, room ? kind : null);
   }
 
   lane(lane, end_s) {
@@ -636,6 +665,7 @@ class TimelineTab {
     const spans = lane.bars.flatMap((bar) => bar.spans.map((span) => [bar, span]));
     const rank = { waiting: 0, travelling: 1, running: 2 };
     spans.sort((a, b) => rank[a[1].kind] - rank[b[1].kind]);
+    track.append(...lane.outages.map((outage) => this.outage(outage, end_s)));
     track.append(...spans.map(([bar, span]) => this.span(bar, span, end_s)));
     return element("div", { class: "mpreg-lane" }, element("div", { class: "mpreg-lane-name", title: name }, name), track);
   }
@@ -786,6 +816,35 @@ class StepsTab {
   }
 }
 
+class EventsTab {
+  constructor(run) {
+    this.run = run;
+    this.element = element("div", { class: "mpreg-page mpreg-flush" });
+  }
+
+  update() {
+    const { events, earlier_events } = this.run.detail;
+    if (!events || this.shown === events) return;
+    this.shown = events;
+    const atEnd = this.element.scrollTop + this.element.clientHeight >= this.element.scrollHeight - 4;
+    const names = ["Time", "What", "Step", "Node", ""];
+    const heads = names.map((name, i) => element("th", { scope: "col", class: i ? null : "mpreg-number" }, name));
+    const rows = events.map((event) => this.row(event));
+    const table = element("table", { class: "mpreg-table mpreg-steps mpreg-events" }, element("thead", {}, element("tr", {}, ...heads)), element("tbody", {}, ...rows));
+    const more = earlier_events ? element("p", { class: "mpreg-muted mpreg-earlier" }, `${earlier_events.toLocaleString("en")} earlier events are not shown: run.events() has all.`) : null;
+    this.element.replaceChildren(...[more, table].filter(Boolean));
+    // While it runs, the latest stay in sight, unless a person has scrolled back.
+    if (atEnd && this.run.state.status === "running") this.element.scrollTop = this.element.scrollHeight;
+  }
+
+  row({ at_s, what, step, node, text }) {
+    const index = this.run.index.get(step);
+    const link = index === undefined ? "" : element("button", { class: "mpreg-link", type: "button", onclick: () => this.run.open(index) }, this.run.scene.steps[index].name);
+    const cells = [duration(at_s), what, link, node ?? "", text];
+    return element("tr", {}, ...cells.map((cell, i) => element("td", { class: i ? null : "mpreg-number", title: i === 4 ? text : null }, cell)));
+  }
+}
+
 // --- the panel of a step ---------------------------------------------------------------------------------------------
 
 class Panel {
@@ -839,12 +898,12 @@ class Panel {
     const own = [i, ...Object.values(steps).map((column) => column[i])];
     const answer = (what) => this.answers.get(`${what} ${i}`);
     const sections = [
-      ["facts", [own, detail.because], () => this.facts(i, detail)],
+      ["facts", [own, detail.because, detail.fault], () => this.facts(i, detail)],
       run.able.includes("rerun") && run.state.status !== "running" && ["rerun", answer("rerun")?.version, () => this.rerun(i)],
       failure && ["error", [failure, answer("trace")?.version], () => this.error(i, failure)],
       attempts && ["attempts", attempts, () => this.attempts(attempts)],
       run.scene.steps[i].arguments.length && ["arguments", i, () => this.arguments(run.scene.steps[i].arguments)],
-      steps.status[i] === "done" && ["result", [i, result, answer("result")?.version, run.able], () => this.result(i, result)],
+      SUCCEEDED.has(steps.status[i]) && ["result", [i, result, answer("result")?.version, run.able], () => this.result(i, result)],
       printed && ["printed", [printed, answer("printed")?.version], () => this.printed(i, detail)],
       this.times(i).length && ["times", own, () => this.section("Times", "", this.timesTable(i))],
     ];
@@ -869,7 +928,8 @@ class Panel {
       ["Needed by", links(run.dependents(i))],
       ["Resources", step.resources.join(", ")],
       ["Node", steps.node[i] ?? ""],
-      ["Attempts", steps.attempts[i] > 1 ? String(steps.attempts[i]) : ""],
+["Attempts", steps.attempts[i] > 1 ? String(steps.attempts[i]) : ""],
+      ["After", detail.fault ?? ""],
       ["Ran", steps.status[i] === "running" || steps.ran_s[i] !== null ? this.clock : ""],
     ].filter(([, value]) => value !== "");
     return element("dl", { class: "mpreg-facts" }, ...facts.flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]));
@@ -1047,6 +1107,7 @@ class RunView {
     this.headline = element("span", { class: "mpreg-headline", role: "status" });
     this.clock = element("span", { class: "mpreg-elapsed" });
     this.left = element("span", { class: "mpreg-left" });
+    this.said = element("span", { class: "mpreg-left", hidden: true });
     this.lost = element("div", { class: "mpreg-lost", role: "status", hidden: true });
     this.cancel = element("button", { class: "mpreg-cancel", type: "button" }, "Cancel");
     this.cancel.addEventListener("click", () => this.sendCancel());
@@ -1055,14 +1116,14 @@ class RunView {
     this.progress.append(...this.segments);
     this.tabList = element("div", { class: "mpreg-tabs", role: "tablist", "aria-label": "Views of the run" });
     this.main = element("div", { class: "mpreg-main" });
-    const header = element("div", { class: "mpreg-header" }, this.headMark, this.headline, this.clock, this.left, this.cancel);
+    const header = element("div", { class: "mpreg-header" }, this.headMark, this.headline, this.clock, this.left, this.said, this.cancel);
     // Otherwise JupyterLab takes Enter and the arrow keys for itself.
     this.root = element("div", { class: "mpreg-run", "data-lm-suppress-shortcuts": "true" }, header, this.progress, this.lost, this.tabList, this.main);
     this.root.addEventListener("keydown", (event) => event.key === "Escape" && this.opened && (event.stopPropagation(), this.shut()));
     parent.append(this.root);
     this.draw = this.draw.bind(this);
     this.soon = () => (this.frame ??= requestAnimationFrame(this.draw));
-    model.on("change:scene change:state change:detail change:able", this.soon);
+    model.on("change:scene change:state change:detail change:able change:again", this.soon);
     this.answer = this.answer.bind(this);
     model.on("msg:custom", this.answer);
     this.unplugged = () => this.ask("alive", 0, (answer) => answer.hint && this.showLost(answer.hint));
@@ -1075,7 +1136,7 @@ class RunView {
   }
 
   dispose() {
-    this.model.off("change:scene change:state change:detail change:able", this.soon);
+    this.model.off("change:scene change:state change:detail change:able change:again", this.soon);
     this.model.off("msg:custom", this.answer);
     this.model.off("comm_live_update", this.unplugged);
     for (const { patience } of this.questions.values()) clearTimeout(patience);
@@ -1092,6 +1153,7 @@ class RunView {
     this.state = this.model.get("state");
     this.detail = this.model.get("detail");
     this.able = this.model.get("able") ?? [];
+    this.beginAgain(this.model.get("again")?.count ?? 0);
     if (!this.state.steps) return;
     if (!CAME_MS.has(this.state)) CAME_MS.set(this.state, performance.now());
     if (!this.scene) this.build();
@@ -1107,7 +1169,7 @@ class RunView {
     const scene = this.model.get("scene");
     if (!scene.nodes) return;
     this.take(scene);
-    const kinds = { Graph: GraphTab, Results: ResultsTab, Timeline: TimelineTab, Latency: LatencyTab, Steps: StepsTab };
+    const kinds = { Graph: GraphTab, Results: ResultsTab, Timeline: TimelineTab, Latency: LatencyTab, Steps: StepsTab, Events: EventsTab };
     this.makeTab = (name) => new kinds[name](this);
     this.made = {};
     this.panel = new Panel(this);
@@ -1127,6 +1189,17 @@ class RunView {
     this.nodeOf = new Map(scene.nodes.flatMap((node, i) => node.steps.map((step) => [step, i])));
     this.needed = scene.steps.map(() => []);
     scene.steps.forEach((step, i) => step.needs.forEach((need) => this.needed[need].push(i)));
+  }
+
+  // Another run of the workflow: what was fetched of the last one is not of this one.
+  beginAgain(count) {
+    if (this.runs === count) return;
+    this.runs = count;
+    this.panel?.answers.clear();
+    this.cancel.disabled = false;
+    this.cancel.textContent = "Cancel";
+    this.said.hidden = !count;
+    write(this.said, this.model.get("again")?.text ?? "");
   }
 
   // Something was folded or unfolded: the graph is another, the rest is as before.

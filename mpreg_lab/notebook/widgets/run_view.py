@@ -51,6 +51,8 @@ class RunView(anywidget.AnyWidget):
     """A RunDetail."""
     able = traitlets.List(traitlets.Unicode()).tag(sync=True)
     """What there are buttons for: `fetch`, `rerun`."""
+    again = traitlets.Dict().tag(sync=True)
+    """How often the view was given another run of its workflow, `count`, and what is said of it, `text`."""
 
     def __init__(
         self,
@@ -93,6 +95,12 @@ class RunView(anywidget.AnyWidget):
             if often or now_s - self._detail_at_s >= _DETAIL_EVERY_S:
                 self.detail = summary.detail(record, results or {})
                 self._detail_at_s = now_s
+
+    def begin_again(self, text: str) -> None:
+        """Another run of the same workflow is shown from now on: what the page fetched of the last one is forgotten."""
+        with self._lock:
+            self._detail_at_s = float("-inf")
+            self.again = {"count": self.again.get("count", 0) + 1, "text": text}
 
     def on_cancel(self, callback: Callable[[], object]) -> None:
         """Call it when Cancel is pressed, on the thread on which the kernel handles messages of widgets."""
