@@ -14,9 +14,11 @@ from mpreg_lab.transport.tls import TlsLike
 from mpreg_lab.workflow.model import Workflow
 
 from .aio import AsyncClient
+from .history import Runs
 from .run import Run
 from .status import ClusterStatus
 from .verbs import verb
+from .views import views
 from .watching import RemoteWatch, StatusWatch, when_heard
 
 __all__ = ["Client"]
@@ -71,6 +73,11 @@ class Client:
         """Start a workflow and give back its run at once. See AsyncClient.submit."""
         with self._cancelled_by_interrupt() as started:
             return self._submit(workflow, timeout, started, "submit()")
+
+    @property
+    def runs(self) -> Runs:
+        """The last runs that were started here, the newest last; single calls are not among them."""
+        return self._aio.runs
 
     def _submit(self, workflow: Workflow, timeout: float | None, started: list[Run], doing: str) -> Run:
         async def submit() -> Run:
@@ -131,6 +138,10 @@ class Client:
 
         watch = self._call(add(), "watch()")
         return partial(self._loop.call_soon, watch.remove, listener)
+
+    def view(self) -> object:
+        """What a cell shows of the cluster: its nodes and links, live. To do something to them, be who launched it."""
+        return views().cluster(self)
 
     async def _watching(self) -> StatusWatch:
         if self._watch is None:

@@ -201,8 +201,8 @@ class Faults:
 
     def slow(self, node: str, delay_s: float = 0.2) -> None:
         """Have everything that a node sends or is sent take longer; 0 ends it. The client is its neighbour too."""
-        ends = {*self._cluster.nodes, CLIENT}
-        for other in sorted(ends - {node}) if node in ends else (CLIENT,):
+        self._check_end(node)
+        for other in sorted({*self._log.names, CLIENT} - {node}):
             self.delay(node, other, delay_s)
 
     def drop(self, a: str, b: str, share: float) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mpreg_lab.client.sync import Client
+from mpreg_lab.cluster.dask import DaskCluster
 from mpreg_lab.cluster.faults import Playing
 from mpreg_lab.cluster.local import LocalCluster, running_clusters
 from mpreg_lab.errors import MagicError
@@ -132,7 +133,7 @@ def _functions(notebook: Notebook, options: argparse.Namespace) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["function", "signature", "resources", "nodes", "doc"]).set_index("function")
 
 
-def _members(cluster: LocalCluster | Client) -> Iterable[Member]:
+def _members(cluster: LocalCluster | Client | DaskCluster) -> Iterable[Member]:
     return cluster.members() if isinstance(cluster, Client) else cluster.nodes.values()
 
 

@@ -177,7 +177,7 @@ def _progress(box: Box, counts: Counter[StepStatus]) -> str:
     for status in _BAR:
         width = room * counts[status] / counts.total()
         if width:
-            parts.append(_rect(f"{status}-b", left, box.y + box.height - 6, width, 3, 0))
+            parts.append(_rect(f"{status}-b", left, box.y + box.height - 4.5, width, 3, 0))
         left += width
     return "".join(parts)
 

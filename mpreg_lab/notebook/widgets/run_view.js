@@ -504,7 +504,7 @@ class GraphTab {
       ...[...PROGRESS, "queued", "waiting"].flatMap((status) => {
         const width = (room * (counts.get(status) ?? 0)) / node.steps.length;
         if (!width) return [];
-        const rect = drawn("rect", { class: `mpreg-${status}`, x, y: node.y + node.height - 6, width, height: 3 });
+        const rect = drawn("rect", { class: `mpreg-${status}`, x, y: node.y + node.height - 4.5, width, height: 3 });
         x += width;
         return [rect];
       }),
