@@ -260,7 +260,11 @@ def nodes() -> dict[str, list[str]]:
 
 def workflow(text: str | None = None, *, seed: int = 2007) -> Workflow:
     """From the raw file to the report; `text` None stands for the penguins that come with the package."""
-    seeded = {"linear": {}, "forest": {"seed": seed}, "neighbours": {}}
+    training: dict[str, tuple[Callable[..., Model], dict[str, int]]] = {
+        "linear": (train_linear, {}),
+        "forest": (train_forest, {"seed": seed}),
+        "neighbours": (train_neighbours, {}),
+    }
     scaled = Ref("scaled")
     steps = [
         _step("rows", parse_csv, penguins_text() if text is None else text, at="penguins"),
@@ -269,9 +273,10 @@ def workflow(text: str | None = None, *, seed: int = 2007) -> Workflow:
         _step("parts", split, Ref("features"), seed=seed, at="penguins"),
         _step("scaled", normalise, Ref("parts"), at="penguins"),
     ]
-    for (name, held), train in zip(MODELS.items(), (train_linear, train_forest, train_neighbours), strict=True):
+    for name, held in MODELS.items():
+        train, options = training[name]
         steps += [
-            _step(name, train, scaled, **seeded[name], at=held),
+            _step(name, train, scaled, at=held, **options),
             _step(f"{name}_says", predict, Ref(name), scaled, at=held),
             _step(f"{name}_needs", importance, Ref(name), scaled, seed=seed, at=held),
         ]
