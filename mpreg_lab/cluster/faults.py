@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from mpreg_lab.client.verbs import verb
+from mpreg_lab.client.verbs import twin, verb
 from mpreg_lab.errors import MpregError, UnknownNodeError
 from mpreg_lab.loop_thread import LoopThread
 from mpreg_lab.workflow.faults import lasting
@@ -248,6 +248,21 @@ class Faults:
         """Begin to follow a script, and go on meanwhile: `play([(0.5, Cut("a", "b")), (2.0, Heal())])`."""
         return Playing(self, self._log, sorted(script, key=lambda line: line[0]))
 
+    seed_async = twin(seed)
+    do_async = twin(do)
+    cut_async = twin(cut)
+    delay_async = twin(delay)
+    slow_async = twin(slow)
+    drop_async = twin(drop)
+    duplicate_async = twin(duplicate)
+    reorder_async = twin(reorder)
+    heal_async = twin(heal)
+    partition_async = twin(partition)
+    kill_async = twin(kill)
+    restart_async = twin(restart)
+    pause_async = twin(pause)
+    resume_async = twin(resume)
+
     def __repr__(self) -> str:
         return f"Faults({len(self._log.done)} done)"
 
@@ -286,6 +301,9 @@ class Playing:
         """Do nothing more of it."""
         self._stop.set()
         self._thread.join()
+
+    wait_async = twin(wait)
+    stop_async = twin(stop)
 
     def _follow(self) -> None:
         began_s = time.monotonic()

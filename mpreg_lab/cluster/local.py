@@ -22,7 +22,7 @@ from mpreg_lab.client.history import Runs
 from mpreg_lab.client.run import Run
 from mpreg_lab.client.status import ClusterStatus
 from mpreg_lab.client.sync import Client
-from mpreg_lab.client.verbs import verb
+from mpreg_lab.client.verbs import in_a_thread, twin, verb
 from mpreg_lab.client.views import views
 from mpreg_lab.client.watching import when_heard
 from mpreg_lab.errors import (
@@ -469,6 +469,36 @@ class LocalCluster:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+    # --- awaitable on any loop ---
+
+    @classmethod
+    async def launch_async(cls, *args: Any, **kwargs: Any) -> Self:
+        """As `LocalCluster(...)`, awaitable on any loop: `async with await LocalCluster.launch_async(3) as cluster`."""
+        return await in_a_thread(partial(cls, *args, **kwargs))
+
+    async def nodes_async(self) -> dict[str, Member]:
+        """As `nodes`, awaitable on any loop."""
+        return await in_a_thread(lambda: self.nodes)
+
+    register_async = twin(register)
+    unregister_async = twin(unregister)
+    add_async = twin(add)
+    stop_node_async = twin(stop_node)
+    kill_async = twin(kill)
+    restart_async = twin(restart)
+    pause_async = twin(pause)
+    resume_async = twin(resume)
+    join_async = twin(join)
+    status_async = twin(status)
+    watch_async = twin(watch)
+    stop_async = twin(stop)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop_async()
 
     def __repr__(self) -> str:
         return cluster_text(type(self).__name__, self.name, tuple(self.nodes.values()) if self.running else None)
