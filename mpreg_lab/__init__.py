@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         RunFailedError,
         WorkflowError,
     )
+    from mpreg_lab.protocol.commands import RPCCommand
     from mpreg_lab.transport.tls import Tls
     from mpreg_lab.workflow.model import Group, Ref, Step, Workflow
     from mpreg_lab.workflow.notation import parse_workflow
@@ -41,6 +42,7 @@ __all__ = [
     "LocalCluster",
     "MpregError",
     "NotationError",
+    "RPCCommand",
     "Ref",
     "RoutingError",
     "Run",
@@ -72,6 +74,7 @@ _HOME = {
     "LocalCluster": "cluster.local",
     "MpregError": "errors",
     "NotationError": "errors",
+    "RPCCommand": "protocol.commands",
     "Ref": "workflow.model",
     "RoutingError": "errors",
     "Run": "client.run",

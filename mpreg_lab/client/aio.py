@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import secrets
 import weakref
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import Future
 from typing import Any, Self
 
@@ -21,6 +21,7 @@ from mpreg_lab.errors import (
     UnserialisableArgumentError,
     WorkflowError,
 )
+from mpreg_lab.protocol.commands import RPCCommand, workflow_of
 from mpreg_lab.protocol.messages import (
     Cancel,
     Describe,
@@ -147,6 +148,21 @@ class AsyncClient:
         name = StepName(function)
         run = await self.run(Workflow((Step(name, FunctionName(function), args, kwargs),)))
         return run.results[name]
+
+    async def request(self, commands: Iterable[RPCCommand], timeout: float | None = None) -> dict[str, Any]:
+        """Run steps written as MPREG writes them, and give back the results of the last ones, by name.
+
+        Args:
+            commands: Strings in their arguments that name another command stand for its result.
+            timeout: Seconds.
+
+        Raises:
+            WorkflowError: If they cannot run as they are written; nothing was sent.
+            RoutingError: If no node can run one of them; nothing ran.
+            RunTimeoutError: If they took longer.
+            Exception: What a function raised; of several, a RunFailedError.
+        """
+        return (await self.run(workflow_of(commands), timeout=timeout)).results
 
     async def members(self) -> tuple[Member, ...]:
         """The nodes of the cluster, with their resources and functions."""
