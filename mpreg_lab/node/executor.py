@@ -21,12 +21,13 @@ from mpreg_lab.errors import RemoteError, UnknownFunctionError, UnserialisableRe
 from mpreg_lab.lending import lend_while_waiting
 from mpreg_lab.protocol.messages import Call, CallFailed, CallReturned, CallStarted, Outcome
 from mpreg_lab.protocol.payload import CannotTravelError, Payload, check_serialisable
-from mpreg_lab.types import RunId, StepName
+from mpreg_lab.types import NodeName, RunId, StepName
 from mpreg_lab.workflow.references import substitute
 
 from .failures import failure
 from .functions import Function, FunctionTable
 from .output import Printed, capture, install, uninstall
+from .whereabouts import at
 
 __all__ = ["Executor", "Job", "Report"]
 
@@ -63,8 +64,9 @@ class Job:
 class Executor:
     """Runs the jobs of one node. All methods are for the loop's thread."""
 
-    def __init__(self, functions: FunctionTable, slots: int, report: Report) -> None:
+    def __init__(self, functions: FunctionTable, slots: int, report: Report, node: NodeName | None = None) -> None:
         self._functions = functions
+        self._node = node
         self._slots = slots
         self._report = report
         self._loop = asyncio.get_running_loop()
@@ -160,7 +162,7 @@ class Executor:
 
     def _work(self) -> None:
         lend_while_waiting(self._lend)
-        with capture() as printed:
+        with capture() as printed, at(self._node):
             while (job := self._queue.get()) is not None:
                 self._run(job, printed)
                 # Otherwise this thread would hold the last job, and its values, until it gets the next.
@@ -212,7 +214,7 @@ class Executor:
         self._wake()
 
     async def _run_async(self, job: Job) -> None:
-        with capture() as printed:
+        with capture() as printed, at(self._node):
             stays = await self._await_calls(job, printed)
         job.task = None
         if stays:

@@ -111,7 +111,7 @@ class Node:
         self._heart = Heart(self._membership, cluster_id, dial, self._on_event)
         self._router = Router()
         self._router.update(itself)
-        self._executor = Executor(self._functions, slots, self._report)
+        self._executor = Executor(self._functions, slots, self._report, name)
         self._foreign = Foreigners(self)
         self._links: dict[NodeName, Link] = {}
         self._peers: set[Peer] = set()
@@ -172,6 +172,10 @@ class Node:
         info = self._functions.register(function, name=name, resources=resources)
         self._change(functions=self._functions.infos())
         return info
+
+    def hold(self, resources: Iterable[Resource]) -> None:
+        """Hold these resources too; others hear of it by `announce`."""
+        self._change(resources=tuple(sorted({*self.member.resources, *resources})))
 
     def unregister(self, name: FunctionName) -> None:
         """Take a function away; others hear of it by `announce`."""
