@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from mpreg_lab.client.aio import AsyncClient
     from mpreg_lab.client.run import Run
     from mpreg_lab.client.sync import Client
+    from mpreg_lab.cluster.dask import DaskCluster
     from mpreg_lab.cluster.local import LocalCluster, find_cluster, running_clusters
     from mpreg_lab.engine.inline import InlineEngine
     from mpreg_lab.errors import (
         MpregError,
+        NoStepError,
         NotationError,
         RoutingError,
         RunCancelledError,
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
         WorkflowError,
     )
     from mpreg_lab.protocol.commands import RPCCommand
+    from mpreg_lab.step_context import CurrentStep, current_step
     from mpreg_lab.transport.tls import Tls
     from mpreg_lab.workflow.model import Group, Ref, Step, Workflow
     from mpreg_lab.workflow.notation import parse_workflow
@@ -37,10 +40,13 @@ if TYPE_CHECKING:
 __all__ = [
     "AsyncClient",
     "Client",
+    "CurrentStep",
+    "DaskCluster",
     "Group",
     "InlineEngine",
     "LocalCluster",
     "MpregError",
+    "NoStepError",
     "NotationError",
     "RPCCommand",
     "Ref",
@@ -55,6 +61,7 @@ __all__ = [
     "Tls",
     "Workflow",
     "WorkflowError",
+    "current_step",
     "find_cluster",
     "levels",
     "load_ipython_extension",
@@ -69,10 +76,13 @@ __version__ = "0.1.0"
 _HOME = {
     "AsyncClient": "client.aio",
     "Client": "client.sync",
+    "CurrentStep": "step_context",
+    "DaskCluster": "cluster.dask",
     "Group": "workflow.model",
     "InlineEngine": "engine.inline",
     "LocalCluster": "cluster.local",
     "MpregError": "errors",
+    "NoStepError": "errors",
     "NotationError": "errors",
     "RPCCommand": "protocol.commands",
     "Ref": "workflow.model",
@@ -87,6 +97,7 @@ _HOME = {
     "Tls": "transport.tls",
     "Workflow": "workflow.model",
     "WorkflowError": "errors",
+    "current_step": "step_context",
     "find_cluster": "cluster.local",
     "levels": "workflow.plan",
     "parse_workflow": "workflow.notation",

@@ -19,8 +19,11 @@ MpregError
 │   ├── StepTimeoutError              a step took longer than its time-out (a TimeoutError)
 │   ├── StepSkippedError              asked for the result of a step that never ran
 │   ├── StepNotFinishedError          asked for the result of a step that has not finished
+│   ├── RunNotFinishedError           asked for what only a run that has ended can do
 │   ├── ReferenceValueError           a result has no such field or item (a LookupError)
 │   ├── UnserialisableResultError     a result cannot travel (a TypeError)
+│   ├── SavedRunError                 a file is no saved run, or a saved run lacks what was asked for (a ValueError)
+│   ├── UnserialisableRunError        a run was to be pickled or copied (a TypeError)
 │   ├── NodeLostError                 a node went away with a step under way
 │   └── RemoteError                   stands for an exception whose class cannot be had here
 ├── ClusterError
@@ -35,6 +38,7 @@ MpregError
 ├── ProtocolError                     a frame that makes no sense
 ├── ClockError (RuntimeError)         virtual time cannot go on
 ├── WrongThreadError (RuntimeError)   a blocking verb was called on the loop that would serve it
+├── NoStepError (RuntimeError)        current_step() was called where no step runs
 └── MagicError                        a %mpreg line or its options are wrong
 """
 
@@ -61,6 +65,7 @@ __all__ = [
     "MagicError",
     "MpregError",
     "NoClusterError",
+    "NoStepError",
     "NodeLostError",
     "NotationError",
     "OverloadedError",
@@ -71,7 +76,9 @@ __all__ = [
     "RunCancelledError",
     "RunError",
     "RunFailedError",
+    "RunNotFinishedError",
     "RunTimeoutError",
+    "SavedRunError",
     "StepNotFinishedError",
     "StepSkippedError",
     "StepTimeoutError",
@@ -80,6 +87,7 @@ __all__ = [
     "UnknownStepError",
     "UnserialisableArgumentError",
     "UnserialisableResultError",
+    "UnserialisableRunError",
     "WorkflowError",
     "WrongThreadError",
 ]
@@ -247,12 +255,24 @@ class StepNotFinishedError(RunError):
     """The step has not finished yet."""
 
 
+class RunNotFinishedError(RunError):
+    """The run goes on; what was asked for can only be done with one that has ended."""
+
+
 class ReferenceValueError(RunError, LookupError):
     """The result that a reference stands for has no such field or item."""
 
 
 class UnserialisableResultError(RunError, TypeError):
     """A function returned something that cannot travel to another node or to the client."""
+
+
+class SavedRunError(RunError, ValueError):
+    """A text is no saved run, or what was asked for is not kept in one."""
+
+
+class UnserialisableRunError(RunError, TypeError):
+    """A run holds a connection to its cluster: it cannot be pickled or copied; what is known of it can."""
 
 
 class NodeLostError(RunError):
@@ -319,6 +339,10 @@ class ClockError(MpregError, RuntimeError):
 
 class WrongThreadError(MpregError, RuntimeError):
     """A blocking verb was called on the loop that would have to serve it."""
+
+
+class NoStepError(MpregError, RuntimeError):
+    """Asked which step runs, where none does."""
 
 
 class MagicError(MpregError):

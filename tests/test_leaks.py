@@ -16,8 +16,8 @@ import pytest
 
 from mpreg_lab.client.sync import Client
 from mpreg_lab.cluster.local import LocalCluster, running_clusters
+from mpreg_lab.engine import output
 from mpreg_lab.errors import MpregError
-from mpreg_lab.node import output
 from mpreg_lab.transport import memory
 from mpreg_lab.workflow.model import Ref, Step, Workflow
 

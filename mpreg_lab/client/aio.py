@@ -32,6 +32,7 @@ from mpreg_lab.protocol.messages import (
     Meet,
     Member,
     Message,
+    Rerun,
     RunDone,
     RunUpdate,
     Submit,
@@ -46,6 +47,7 @@ from mpreg_lab.types import FunctionName, RunId, Secret, StepName
 from mpreg_lab.workflow.model import Ref, Step, Workflow
 from mpreg_lab.workflow.plan import Plan, validate
 
+from .history import Runs
 from .run import Run
 
 __all__ = ["AsyncClient"]
@@ -83,6 +85,7 @@ class AsyncClient:
         # A run that nobody holds any more is forgotten on the nodes too: hence weak.
         self._runs: weakref.WeakValueDictionary[RunId, Run] = weakref.WeakValueDictionary()
         self._waiting: dict[RunId, Run] = {}  # runs under way are held: their end must be heard
+        self._history = Runs()
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @classmethod
@@ -125,6 +128,11 @@ class AsyncClient:
         run = await self.submit(workflow, timeout=timeout)
         return await (run if check else run.ended())
 
+    @property
+    def runs(self) -> Runs:
+        """The last runs that were started here, the newest last; single calls are not among them."""
+        return self._history
+
     async def submit(self, workflow: Workflow, *, timeout: float | None = None) -> Run:
         """Start a workflow and give back its run at once.
 
@@ -132,9 +140,14 @@ class AsyncClient:
             WorkflowError: If it cannot run as it is written; nothing was sent.
             OverloadedError: If 50,000 runs of this client are under way, or 2 GiB have not left it; nothing was sent.
         """
+        run = await self._submit(workflow, timeout)
+        self._history.add(run)
+        return run
+
+    async def _submit(self, workflow: Workflow, timeout: float | None = None) -> Run:
         plan = validate(workflow)
         check_arguments(workflow)
-        _check_timeout(timeout)
+        check_timeout(timeout)
         await self._connect_for(workflow)
         return self.start(plan, timeout=timeout)
 
@@ -146,8 +159,8 @@ class AsyncClient:
             Exception: What it raised.
         """
         name = StepName(function)
-        run = await self.run(Workflow((Step(name, FunctionName(function), args, kwargs),)))
-        return run.results[name]
+        run = await self._submit(Workflow((Step(name, FunctionName(function), args, kwargs),)))
+        return (await run).results[name]
 
     async def request(self, commands: Iterable[RPCCommand], timeout: float | None = None) -> dict[str, Any]:
         """Run steps written as MPREG writes them, and give back the results of the last ones, by name.
@@ -177,6 +190,17 @@ class AsyncClient:
             raise ProtocolError(f"asked who is in the cluster, got {type(reply).__name__}")
         return reply
 
+    async def look(self, member: Member) -> Connection:
+        """A connection of its own to a node of the cluster, for somebody who only looks on.
+
+        Raises:
+            ConnectError: If nobody answers there, or it says no address.
+        """
+        if not member.url:
+            raise ConnectError(f"node {member.name!r} has no address")
+        token = token_for(member.url) if self._token is None else self._token
+        return await transport_for(member.url).connect(member.url, token=token, tls=self._tls)
+
     async def meet(self, url: str) -> None:
         """Have the node that we speak to be one cluster with the MPREG node at that address.
 
@@ -202,12 +226,26 @@ class AsyncClient:
 
     # --- for the blocking client and the notebook ---
 
-    def start(self, plan: Plan, *, timeout: float | None = None) -> Run:
-        """Submit a checked workflow over the open connection. On the client's loop."""
+    async def again(self, run: Run, keep: tuple[StepName, ...], timeout: float | None) -> Run:
+        """Start the workflow of a run once more, with the results of these of its steps. On the client's loop."""
+        check_timeout(timeout)
+        await self._connect_for(run.workflow)
+        again = self.start(run.plan, timeout=timeout, source=run, keep=keep)
+        self._history.add(again)
+        return again
+
+    def start(
+        self, plan: Plan, *, timeout: float | None = None, source: Run | None = None, keep: tuple[StepName, ...] = ()
+    ) -> Run:
+        """Submit a checked workflow over the open connection. On the client's loop.
+
+        Args:
+            source: An earlier run of it. keep: The steps whose results of that run are to be used again.
+        """
         assert self._peer is not None
         assert self._loop is not None
         self._check_room(self._peer)
-        run = Run(RunId(_unique()), plan, _Owner(self, self._loop))
+        run = Run(RunId(_unique()), plan, _Owner(self, self._loop), timeout=timeout, source=source)
         self._runs[run.id] = self._waiting[run.id] = run
         weakref.finalize(run, _forget, weakref.ref(self), self._loop, run.id).atexit = False
         steps = plan.workflow.steps
@@ -222,6 +260,7 @@ class AsyncClient:
             tuple(Payload.of((step.args, step.kwargs)) for step in steps),
             tuple((len(step.args), tuple(step.kwargs)) for step in steps),
             timeout,
+            Rerun(source.id, keep) if source is not None and keep else None,
         )
         try:
             self._peer.post(submit)
@@ -318,6 +357,11 @@ class _Owner:
             raise ConnectionLostError(f"the cluster was stopped: the result of {step!r} was not asked for, and is gone")
         return asyncio.run_coroutine_threadsafe(self._client._fetch(run, step), self._loop)
 
+    def again(self, run: Run, keep: tuple[StepName, ...], timeout: float | None) -> Future[Run]:
+        if self._loop.is_closed():
+            raise ConnectionLostError("the cluster was stopped. Run the workflow on another one: run(run.workflow)")
+        return asyncio.run_coroutine_threadsafe(self._client.again(run, keep, timeout), self._loop)
+
     @property
     def here(self) -> bool:
         with contextlib.suppress(RuntimeError):
@@ -343,7 +387,8 @@ def check_arguments(workflow: Workflow, check: Callable[[Any, str], object] = ch
                 _check_argument(step, f"argument {keyword!r}", value, check)
 
 
-def _check_timeout(timeout: object) -> None:
+def check_timeout(timeout: object) -> None:
+    """Whether it is a time-out: None, or seconds, more than 0; raises WorkflowError."""
     if timeout is None or (isinstance(timeout, (int, float)) and not isinstance(timeout, bool) and timeout > 0):
         return
     raise WorkflowError(f"timeout must be seconds, more than 0, not {timeout!r:.60}")

@@ -6,32 +6,35 @@ import asyncio
 import threading
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
+from os import PathLike
+from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 from mpreg_lab.errors import (
     MpregError,
     RemoteError,
     RunCancelledError,
     RunFailedError,
+    RunNotFinishedError,
     StepNotFinishedError,
     StepSkippedError,
-    UnknownStepError,
+    UnserialisableRunError,
+    WorkflowError,
     WrongThreadError,
 )
 from mpreg_lab.protocol.messages import RunDone
 from mpreg_lab.protocol.payload import Payload, add_note, message_of
 from mpreg_lab.types import RunId, StepName
 from mpreg_lab.workflow.model import Workflow
-from mpreg_lab.workflow.plan import Plan, did_you_mean
+from mpreg_lab.workflow.plan import Plan
+from mpreg_lab.workflow.python_script import python_script
 from mpreg_lab.workflow.record import RunEvent, RunRecord, RunStatus, StepStatus
+from mpreg_lab.workflow.reuse import kept_steps
 
+from .saved import SavedRun
 from .verbs import verb
-from .views import views
 from .waiting import wait, wait_async
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
 
 __all__ = ["Owner", "Run"]
 
@@ -48,28 +51,37 @@ class Owner(Protocol):
     def fetch(self, run: RunId, step: StepName) -> Future[Payload]:
         """Get the result of one step. From any thread."""
 
+    def again(self, run: Run, keep: tuple[StepName, ...], timeout: float | None) -> Future[Run]:
+        """Start the workflow of a run once more, with the results of these steps. From any thread."""
+
     @property
     def here(self) -> bool:
         """Whether the caller is on the thread that would have to answer."""
 
 
-class Run:
+class Run(SavedRun):
     """One execution of a workflow.
 
     Attributes:
         workflow: What runs.
+        plan: The workflow, checked.
         record: Everything known of it so far: see RunRecord.
+        timeout: Seconds after which it is cancelled. None: never.
         plain: Whether a notebook shows it as text alone.
     """
 
-    def __init__(self, run_id: RunId, plan: Plan, owner: Owner) -> None:
+    def __init__(
+        self, run_id: RunId, plan: Plan, owner: Owner, *, timeout: float | None = None, source: Run | None = None
+    ) -> None:
         self.id = run_id
+        self.timeout = timeout
         self.workflow: Workflow = plan.workflow
-        self.plain = False
-        self.record = RunRecord()
+        super().__init__(RunRecord())
         self.record.apply(plan.opened())
-        self._plan = plan
+        self.plan = plan
         self._owner = owner
+        # Held until its results were taken over: a run that nobody holds is forgotten on the nodes too.
+        self._source = source
         self._done = threading.Event()
         self._lock = threading.Lock()
         self._on_change: list[Callable[[Run], object]] = []
@@ -89,7 +101,7 @@ class Run:
         """
         groups = {group.name: group.steps for group in self.workflow.groups}
         found: dict[str, Any] = {}
-        for name in self._plan.returns:
+        for name in self.plan.returns:
             members = groups.get(name)
             if members is None:
                 if name in self._payloads:
@@ -113,13 +125,10 @@ class Run:
                 return [self[member] for member in group.steps]
         step = self.record.steps.get(StepName(name))
         if step is None:
-            known = [*self.record.steps, *(group.name for group in self.workflow.groups)]
-            raise UnknownStepError(
-                f"the run has no step {name!r}. " + did_you_mean(name, known, "Its steps: "), step=name
-            )
+            raise self._unknown(name)
         if step.name in self._payloads:
             return self._payloads[step.name].value()
-        if step.status is StepStatus.DONE:
+        if step.status.succeeded:
             return self._fetched(step.name)
         raise self._as_it_came(self._why_no_result(step.name))
 
@@ -140,11 +149,6 @@ class Run:
         if len(failed) <= 1:
             return failed[0] if failed else None
         return RunFailedError(f"{len(failed)} steps failed: {_names(list(self._errors))}", failed, run=self)
-
-    @property
-    def status(self) -> RunStatus:
-        """Where the run is."""
-        return self.record.status
 
     @property
     def done(self) -> bool:
@@ -205,6 +209,88 @@ class Run:
         if not self.done:
             self._owner.cancel(self.id)
 
+    # --- once more ---
+
+    @verb
+    def rerun(
+        self,
+        *,
+        from_failed: bool = False,
+        from_step: str | None = None,
+        timeout: float | None = None,
+        check: bool = True,
+        wait: bool = True,
+    ) -> Run:
+        """Run the same workflow once more, on the same cluster.
+
+        Results that are used again are taken from the nodes that have them; they are not computed and not sent. Those
+        that are gone, with their node or because they are too old, are computed again where somebody needs them: the
+        record says so (`StepRecord.gone`).
+
+        Args:
+            from_failed: Whether steps that succeeded keep their results, and only the others run.
+            from_step: The name of a step or fan-out: it runs, and what depends on it; other steps that succeeded keep
+                their results. Without this and `from_failed`, all steps run.
+            timeout: Seconds; then the new run is cancelled. None: as long as this run had.
+            check: Whether to raise what went wrong; if not, look at `exception` of the new run.
+            wait: Whether to wait for its end; an interrupt then cancels it.
+
+        Returns:
+            The new run.
+
+        Raises:
+            RunNotFinishedError: If this run goes on.
+            UnknownStepError: If there is no step of that name.
+            WorkflowError: If both `from_failed` and `from_step` are given.
+            ConnectionLostError: If the cluster was stopped.
+            Exception: With `check`, what a step raised.
+        """
+        keep = self._kept(from_failed, from_step)
+        if self._owner.here:
+            raise WrongThreadError("rerun() on the cluster's own loop would wait for ever. Await run.rerun_async()")
+        again = self._owner.again(self, keep, self.timeout if timeout is None else timeout)
+        try:
+            run = again.result()
+        except KeyboardInterrupt:
+            again.add_done_callback(_cancel)
+            raise
+        if wait:
+            run.join()
+        return run.wait() if wait and check else run
+
+    async def rerun_async(
+        self,
+        *,
+        from_failed: bool = False,
+        from_step: str | None = None,
+        timeout: float | None = None,
+        check: bool = True,
+        wait: bool = True,
+    ) -> Run:
+        """As `rerun`, awaitable on any loop."""
+        keep = self._kept(from_failed, from_step)
+        again = self._owner.again(self, keep, self.timeout if timeout is None else timeout)
+        run = await asyncio.wrap_future(again)
+        if not wait:
+            return run
+        return await (run if check else run.ended())
+
+    def _kept(self, from_failed: bool, from_step: str | None) -> tuple[StepName, ...]:
+        """The steps that do not run again."""
+        if not self.done:
+            raise RunNotFinishedError(
+                "the run goes on. Wait for it, run.wait(), or stop it, run.cancel(), and then run it again", run=self
+            )
+        if from_failed and from_step is not None:
+            raise WorkflowError("give from_failed=True or from_step=..., not both")
+        if from_step is None:
+            return kept_steps(self.plan, self.record.steps, ()) if from_failed else ()
+        groups = {group.name: group.steps for group in self.workflow.groups}
+        again = groups.get(StepName(from_step), (StepName(from_step),))
+        if not self.record.steps.keys() >= set(again):
+            raise self._unknown(from_step)
+        return kept_steps(self.plan, self.record.steps, again)
+
     def on_change(self, callback: Callable[[Run], object]) -> None:
         """Have `callback(run)` called on the client's loop after each change, and once at the end."""
         with self._lock:
@@ -218,39 +304,36 @@ class Run:
                 return
         callback()
 
-    # --- looking ---
+    # --- as a value ---
 
-    def frame(self) -> DataFrame:
-        """One row a step: function, node, resources, status, attempts, queued_s, ran_s, travel_s (seconds), error."""
-        return views().frame(self)
+    def to_python(self, path: str | PathLike[str] | None = None) -> str:
+        """A script that runs the same workflow, on a cluster that has its functions.
 
-    def graph(self) -> Any:
-        """The dependency graph with states, as a matplotlib Figure."""
-        return views().graph(self)
+        Args:
+            path: Where to write it as well.
 
-    def timeline(self) -> Any:
-        """One lane a node: when each step waited, travelled and ran, as a matplotlib Figure."""
-        return views().timeline(self)
+        Raises:
+            WorkflowError: If an argument has no literal in Python, such as a DataFrame: names step and argument.
+        """
+        text = python_script(self.workflow)
+        if path is not None:
+            Path(path).write_text(text, encoding="utf-8")
+        return text
 
-    def latency(self) -> Any:
-        """Where the time of each step went, and percentiles by function, as a matplotlib Figure."""
-        return views().latency(self)
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise UnserialisableRunError(
+            "a run holds a connection to its cluster, so it cannot be pickled or copied. Keep run.to_json(), which "
+            "Run.from_json() reads, or run.record, or run.results"
+        )
 
     def __repr__(self) -> str:
-        counts = ((status, self.record.count(status)) for status in StepStatus)
-        states = ", ".join(f"{n} {status}" for status, n in counts if n)
-        total = len(self.record.steps)
-        return f"Run({total} step{'' if total == 1 else 's'}: {states})"
-
-    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
-        if self.plain:
-            return {"text/plain": views().text(self)}
-        return {"text/plain": repr(self), "text/html": views().html(self)}
+        return self._text("Run")
 
     # --- for the client: on its loop ---
 
     def apply(self, events: Sequence[RunEvent]) -> None:
         """Take in what happened."""
+        self._source = None
         for event in events:
             self.record.apply(event)
         self._changed()
@@ -277,6 +360,7 @@ class Run:
     # --- helpers ---
 
     def _end(self) -> None:
+        self._source = None
         if self.record.status is RunStatus.RUNNING:
             self.record.status = (
                 RunStatus.CANCELLED if isinstance(self._refused, RunCancelledError) else RunStatus.FAILED
@@ -346,6 +430,11 @@ def _loaded(payload: Payload) -> Exception:
     except MpregError as exc:
         return exc
     return error if isinstance(error, Exception) else MpregError(f"no exception came, but {error!r:.60}")
+
+
+def _cancel(started: Future[Run]) -> None:
+    if not started.cancelled() and started.exception() is None:
+        started.result().cancel()
 
 
 def _set(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:

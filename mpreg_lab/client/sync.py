@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Self, TypeVar
 
 from mpreg_lab.errors import ConnectionLostError
@@ -14,12 +15,17 @@ from mpreg_lab.transport.tls import TlsLike
 from mpreg_lab.workflow.model import Workflow
 
 from .aio import AsyncClient
+from .history import Runs
 from .run import Run
+from .status import ClusterStatus
 from .verbs import verb
+from .watching import RemoteWatch, StatusWatch, when_heard
 
 __all__ = ["Client"]
 
 T = TypeVar("T")
+
+_ANSWER_S = 1.0
 
 
 class Client:
@@ -38,6 +44,7 @@ class Client:
     def __init__(self, url: str, *, token: str | None = None, tls: TlsLike | None = None) -> None:
         self._loop = LoopThread("mpreg-client")
         self._owns_loop = True
+        self._watch: RemoteWatch | None = None
         self._aio = AsyncClient(url, token=token, tls=tls)
         try:
             self._loop.call(self._aio.connect())
@@ -50,6 +57,7 @@ class Client:
         """The blocking twin of a client that lives on that loop thread, which somebody else stops."""
         twin = cls.__new__(cls)
         twin._loop, twin._owns_loop, twin._aio = loop, False, client
+        twin._watch = None
         return twin
 
     @verb
@@ -65,6 +73,11 @@ class Client:
         """Start a workflow and give back its run at once. See AsyncClient.submit."""
         with self._cancelled_by_interrupt() as started:
             return self._submit(workflow, timeout, started, "submit()")
+
+    @property
+    def runs(self) -> Runs:
+        """The last runs that were started here, the newest last; single calls are not among them."""
+        return self._aio.runs
 
     def _submit(self, workflow: Workflow, timeout: float | None, started: list[Run], doing: str) -> Run:
         async def submit() -> Run:
@@ -98,9 +111,51 @@ class Client:
         """The nodes of the cluster, with their resources and functions."""
         return self._call(self._aio.members(), "members()")
 
+    # --- how the cluster is ---
+
+    @verb
+    def status(self) -> ClusterStatus:
+        """How the nodes are, and what they think of each other.
+
+        Nodes that do not answer within a second are what was known of them before.
+        """
+
+        async def status() -> ClusterStatus:
+            return await when_heard(await self._watching(), _ANSWER_S)
+
+        return self._call(status(), "status()")
+
+    @verb
+    def watch(self, listener: Callable[[ClusterStatus], object]) -> Callable[[], None]:
+        """Call a function with the status: soon, when that has changed, at most ten times a second, and at the end.
+
+        Args:
+            listener: Called on the client's loop: it must not wait.
+
+        Returns:
+            What ends it: call it, from any thread.
+        """
+
+        async def add() -> StatusWatch:
+            watch = await self._watching()
+            watch.add(listener)
+            return watch
+
+        watch = self._call(add(), "watch()")
+        return partial(self._loop.call_soon, watch.remove, listener)
+
+    async def _watching(self) -> StatusWatch:
+        if self._watch is None:
+            watch = RemoteWatch(self._aio.describe, self._aio.look)
+            await watch.find()
+            self._watch = watch
+        return self._watch
+
     def close(self) -> None:
         """End the connection. May be called twice."""
         if self._loop.alive:
+            if self._watch is not None:
+                self._loop.call_soon(self._watch.close)
             self._loop.call(self._aio.close(), doing="close()")
             if self._owns_loop:
                 self._loop.stop()

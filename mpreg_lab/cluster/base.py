@@ -8,7 +8,9 @@ from typing import Protocol, TypeVar
 from mpreg_lab.node.functions import Function
 from mpreg_lab.protocol.messages import Member
 from mpreg_lab.transport.base import Connection
+from mpreg_lab.transport.faulty import Network
 from mpreg_lab.types import FunctionName, Resource
+from mpreg_lab.workflow.record import FaultNote
 
 from .spec import NodeSpec
 
@@ -29,6 +31,14 @@ class Handle(Protocol):
     @property
     def alive(self) -> bool:
         """Whether it has not ended, in whatever way."""
+
+    @property
+    def pausable(self) -> bool:
+        """Whether it can be halted by itself."""
+
+    @property
+    def paused(self) -> bool:
+        """Whether it was halted and did not go on."""
 
     @property
     def log(self) -> str:
@@ -56,6 +66,9 @@ class Handle(Protocol):
             ClusterError: If it cannot.
         """
 
+    async def befell(self, fault: FaultNote) -> None:
+        """Have the node take note of a fault, at a time of the loop; does not wait for one that does not answer."""
+
     async def stop(self) -> None:
         """End the node politely, or else by force, and wait until it has ended. May be called twice."""
 
@@ -82,6 +95,13 @@ H = TypeVar("H", bound=Handle)
 class Launcher(Protocol[H]):
     """Starts nodes. Used on one loop."""
 
+    @property
+    def network(self) -> Network:
+        """What is wrong between nodes, and between them and the client of this process."""
+
+    async def rewire(self, handles: Iterable[H]) -> None:
+        """Have the nodes do what the network does now, and wait until the connections that it cuts have ended."""
+
     async def start(self, spec: NodeSpec) -> H:
         """Start a node.
 
@@ -94,3 +114,6 @@ class Launcher(Protocol[H]):
 
     async def connect(self, handle: H) -> Connection:
         """A connection for a client of this process."""
+
+    async def look(self, member: Member) -> Connection:
+        """A connection for somebody who only looks on: faults on purpose do not reach it."""

@@ -68,15 +68,20 @@ class Child:
         here = str(Path.cwd())
         self._write(encode([entry or here for entry in sys.path]))
 
+    def tell(self, order: Order) -> asyncio.Future[Answer]:
+        """Have it do something; the future is never done if it ends instead."""
+        answer = self._loop.create_future()
+        self._asked.append(answer)
+        self._write(encode(order))
+        return answer
+
     async def ask(self, order: Order) -> Answer:
         """Have it do something.
 
         Raises:
             ClusterError: If it cannot; says why. If it ended instead, with the last of what it printed.
         """
-        answer = self._loop.create_future()
-        self._asked.append(answer)
-        self._write(encode(order))
+        answer = self.tell(order)
         await asyncio.wait((answer, self._ended), return_when=asyncio.FIRST_COMPLETED)
         if not answer.done():
             raise ClusterError(await self._epitaph())

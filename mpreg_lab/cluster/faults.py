@@ -2,20 +2,42 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Collection, Iterable, Sequence
-from functools import partial
 from itertools import combinations
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
 from mpreg_lab.client.verbs import verb
-from mpreg_lab.errors import ClusterError, ClusterSpecError, MpregError, UnknownNodeError
+from mpreg_lab.errors import MpregError, UnknownNodeError
 from mpreg_lab.loop_thread import LoopThread
-from mpreg_lab.transport.faulty import Cable, LinkFaults, Network
+from mpreg_lab.workflow.faults import lasting
 from mpreg_lab.workflow.plan import did_you_mean
+from mpreg_lab.workflow.record import FaultNote
+
+from .base import Handle, Launcher
+from .fault_actions import (
+    CLIENT,
+    Action,
+    Cut,
+    Delay,
+    Drop,
+    Duplicate,
+    Heal,
+    Kill,
+    OnLink,
+    Pause,
+    Reorder,
+    Restart,
+    Resume,
+    Script,
+    change,
+    check,
+    note,
+)
 
 __all__ = [
     "CLIENT",
@@ -37,86 +59,6 @@ __all__ = [
     "Script",
 ]
 
-CLIENT = "client"
-"""The name, at the end of a link, of the client that is in the cluster object itself."""
-
-
-class _OnLink(msgspec.Struct, frozen=True):
-    """Something done to the link between two nodes, in both directions. `b` may be "client"."""
-
-    a: str
-    b: str
-
-
-class Cut(_OnLink, frozen=True):
-    """Let nothing through.
-
-    Attributes:
-        silent: Whether frames vanish and nobody is told. Else connections break at once, and none can be opened.
-    """
-
-    silent: bool = False
-
-
-class Delay(_OnLink, frozen=True):
-    """Have every frame take longer, each way; the order stays. 0 ends it."""
-
-    delay_s: float
-    jitter_s: float = 0.0
-    """At most so much more, by chance."""
-
-
-class Drop(_OnLink, frozen=True):
-    """Lose a share of the frames, between 0 and 1, but never the first of a connection. 0 ends it."""
-
-    share: float
-
-
-class Duplicate(_OnLink, frozen=True):
-    """Deliver a share of the frames twice. 0 ends it."""
-
-    share: float
-
-
-class Reorder(_OnLink, frozen=True):
-    """Hold back a share of the frames for a while, so that later ones overtake them. 0 ends it."""
-
-    share: float
-    by_s: float = 0.05
-
-
-class Heal(msgspec.Struct, frozen=True):
-    """End whatever was done to a link; without `b` to all links of `a`, without either to all."""
-
-    a: str = ""
-    b: str = ""
-
-
-class _OnNode(msgspec.Struct, frozen=True):
-    node: str
-
-
-class Kill(_OnNode, frozen=True):
-    """End a node as a crash would."""
-
-
-class Restart(_OnNode, frozen=True):
-    """Launch a node again."""
-
-
-class Pause(_OnNode, frozen=True):
-    """Halt a node that has a process of its own."""
-
-
-class Resume(_OnNode, frozen=True):
-    """Have a paused node go on."""
-
-
-OnLink = Cut | Delay | Drop | Duplicate | Reorder
-Action = OnLink | Heal | Kill | Restart | Pause | Resume
-Script = Iterable[tuple[float, Action]]
-"""What to do when: seconds from the beginning of the script, and an action."""
-
 
 class Done(msgspec.Struct, frozen=True):
     """A fault that was applied."""
@@ -129,15 +71,61 @@ class Done(msgspec.Struct, frozen=True):
 
 
 class FaultLog:
-    """What was done, in order."""
+    """What was done to a cluster, in order; its nodes are told of it, for the records of their runs.
 
-    def __init__(self) -> None:
+    Args:
+        handles: The nodes of the cluster, now and whenever something is done.
+    """
+
+    def __init__(self, launcher: Launcher[Any], handles: Sequence[Handle]) -> None:
+        self._launcher = launcher
+        self._handles = handles
         self._began_s = time.monotonic()
+        self._lasting: tuple[FaultNote, ...] = ()
         self.done: list[Done] = []
 
-    def note(self, action: Action, error: str = "") -> None:
-        """Something was done, or could not be."""
+    @property
+    def names(self) -> list[str]:
+        """Of the nodes that were launched, alive or not."""
+        return [handle.spec.name for handle in self._handles]
+
+    def failed(self, action: Action, error: str) -> None:
+        """Something could not be done. From any thread."""
         self.done.append(Done(time.monotonic() - self._began_s, action, error))
+
+    # --- on the loop ---
+
+    async def befalls(self, action: Action, at_s: float | None = None) -> None:
+        """Something is about to be done: first the nodes hear of it, since their runs may end by it.
+
+        Args:
+            at_s: When it was done, on the loop's clock, if it was.
+        """
+        if at_s is None:
+            at_s = time.monotonic()
+        self.done.append(Done(at_s - self._began_s, action))
+        await self.tell(note(action, at_s))
+
+    async def tell(self, fault: FaultNote) -> None:
+        """Have all nodes take note of a fault."""
+        self._lasting = lasting((*self._lasting, fault))
+        await asyncio.gather(*(handle.befell(fault) for handle in self._handles if handle.alive))
+
+    async def brief(self, handle: Handle) -> None:
+        """Have a new node take note of what lasts."""
+        for fault in self._lasting:
+            await handle.befell(fault)
+
+    async def on_links(self, action: OnLink | Heal) -> None:
+        """Do something to links, and wait until those that are cut have ended."""
+        await self.befalls(action)
+        change(self._launcher.network, action)
+        await self._launcher.rewire(self._handles)
+
+    async def seed(self, seed: int) -> None:
+        """Have chance begin anew on all links."""
+        self._launcher.network.seed(seed)
+        await self._launcher.rewire(self._handles)
 
 
 class Nodes(Protocol):
@@ -164,16 +152,13 @@ class Faults:
     """Faults of one cluster: `cluster.faults`.
 
     Links are named by their two ends; "client" is the client in the cluster object. What is done to a link is done to
-    calls and heartbeats, in both directions, until it is healed.
-
-    Args:
-        network: That of the nodes. None: they have processes of their own, whose links cannot be reached from here.
+    calls and heartbeats, in both directions, until it is healed. Runs that are under way meanwhile have all of it in
+    `run.faults` and in their timelines.
     """
 
-    def __init__(self, cluster: Nodes, loop: LoopThread, network: Network | None, log: FaultLog) -> None:
+    def __init__(self, cluster: Nodes, loop: LoopThread, log: FaultLog) -> None:
         self._cluster = cluster
         self._loop = loop
-        self._network = network
         self._log = log
 
     @property
@@ -184,8 +169,7 @@ class Faults:
     @verb
     def seed(self, seed: int) -> None:
         """Have chance begin anew: the same seed decides the same about the n-th frame of each direction of a link."""
-        network = self._of_links()
-        self._on_loop(partial(network.seed, seed))
+        self._loop.call(self._log.seed(seed), doing="cluster.faults")
 
     @verb
     def do(self, action: Action) -> None:
@@ -194,7 +178,7 @@ class Faults:
         Raises:
             UnknownNodeError: If there is no node of that name.
             ClusterSpecError: If a share is not between 0 and 1, or a time negative.
-            ClusterError: If links of nodes in processes of their own are meant, or a node in this one shall pause.
+            ClusterError: If a node in this process shall pause.
         """
         if isinstance(action, Kill):
             self._cluster.kill(action.node)
@@ -206,7 +190,6 @@ class Faults:
             self._cluster.resume(action.node)
         else:
             self._on_links(action)
-        self._log.note(action)
 
     def cut(self, a: str, b: str, *, silent: bool = False) -> None:
         """Let nothing through between two nodes, see Cut."""
@@ -215,6 +198,12 @@ class Faults:
     def delay(self, a: str, b: str, delay_s: float, *, jitter_s: float = 0.0) -> None:
         """Have frames between two nodes take longer, see Delay."""
         self.do(Delay(a, b, delay_s, jitter_s))
+
+    def slow(self, node: str, delay_s: float = 0.2) -> None:
+        """Have everything that a node sends or is sent take longer; 0 ends it. The client is its neighbour too."""
+        ends = {*self._cluster.nodes, CLIENT}
+        for other in sorted(ends - {node}) if node in ends else (CLIENT,):
+            self.delay(node, other, delay_s)
 
     def drop(self, a: str, b: str, share: float) -> None:
         """Lose a share of the frames between two nodes, see Drop."""
@@ -240,19 +229,19 @@ class Faults:
                     self.cut(a, b, silent=True)
 
     def kill(self, node: str) -> None:
-        """As `cluster.kill`, with a line in the log."""
+        """As `cluster.kill`."""
         self.do(Kill(node))
 
     def restart(self, node: str) -> None:
-        """As `cluster.restart`, with a line in the log."""
+        """As `cluster.restart`."""
         self.do(Restart(node))
 
     def pause(self, node: str) -> None:
-        """As `cluster.pause`, with a line in the log."""
+        """As `cluster.pause`."""
         self.do(Pause(node))
 
     def resume(self, node: str) -> None:
-        """As `cluster.resume`, with a line in the log."""
+        """As `cluster.resume`."""
         self.do(Resume(node))
 
     def play(self, script: Script) -> Playing:
@@ -264,36 +253,19 @@ class Faults:
 
     # --- links ---
 
-    def _of_links(self) -> Network:
-        if self._network is None:
-            raise ClusterError(
-                "links between nodes in processes of their own cannot be reached. Use kill, pause, restart, or nodes "
-                "in this process: LocalCluster(3, transport='ws')"
-            )
-        return self._network
-
     def _on_links(self, action: OnLink | Heal) -> None:
-        network = self._of_links()
-        ends = sorted({*self._cluster.nodes, CLIENT})
         for end in (action.a, action.b):
-            if end not in ends and not (isinstance(action, Heal) and end == ""):
-                raise UnknownNodeError(f"there is no node {end!r}. " + did_you_mean(str(end), ends, "Ends of links: "))
-        if isinstance(action, Heal):
-            self._on_loop(partial(network.heal, action.a, action.b))
-            return
-        if action.a == action.b:
-            raise ClusterSpecError(f"a link has two ends, not {action.a!r} twice")
-        _check(action)
-        self._on_loop(partial(_change, network, action))
+            if not (isinstance(action, Heal) and end == ""):
+                self._check_end(end)
+        if not isinstance(action, Heal):
+            check(action)
+        self._loop.call(self._log.on_links(action), doing="cluster.faults")
 
-    def _on_loop(self, change: partial[None]) -> None:
-        network = self._of_links()
-
-        async def changed() -> None:
-            change()
-            await network.settled()
-
-        self._loop.call(changed(), doing="cluster.faults")
+    def _check_end(self, end: str) -> None:
+        own = {*self._log.names, CLIENT}
+        # Who else is in the cluster it must be asked, which takes a while if its links are bad.
+        if end not in own and end not in (ends := sorted({*own, *self._cluster.nodes})):
+            raise UnknownNodeError(f"there is no node {end!r}. " + did_you_mean(str(end), ends, "Ends of links: "))
 
 
 class Playing:
@@ -323,34 +295,4 @@ class Playing:
             try:
                 self._faults.do(action)
             except MpregError as error:
-                self._log.note(action, str(error))
-
-
-def _check(action: OnLink) -> None:
-    for field, least, most in (
-        ("share", 0.0, 1.0),
-        ("delay_s", 0.0, 3600.0),
-        ("jitter_s", 0.0, 3600.0),
-        ("by_s", 0.0, 3600.0),
-    ):
-        value = getattr(action, field, 0.0)
-        if not least <= value <= most:
-            raise ClusterSpecError(
-                f"{field} of {type(action).__name__} is between {least:g} and {most:g}, not {value!r}"
-            )
-
-
-def _change(network: Network, action: OnLink) -> None:
-    changes: dict[str, object]
-    if isinstance(action, Cut):
-        changes = {"cable": Cable.DEAD if action.silent else Cable.BROKEN}
-    elif isinstance(action, Delay):
-        changes = {"delay_s": action.delay_s, "jitter_s": action.jitter_s}
-    elif isinstance(action, Drop):
-        changes = {"drop": action.share}
-    elif isinstance(action, Duplicate):
-        changes = {"duplicate": action.share}
-    else:
-        changes = {"reorder": action.share, "reorder_s": action.by_s if action.share else LinkFaults().reorder_s}
-    for source, target in ((action.a, action.b), (action.b, action.a)):
-        network.change(source, target, msgspec.structs.replace(network.faults(source, target), **changes))
+                self._log.failed(action, str(error))

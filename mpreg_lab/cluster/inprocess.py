@@ -14,8 +14,9 @@ from mpreg_lab.transport.base import Connection, Listener
 from mpreg_lab.transport.faulty import Network
 from mpreg_lab.transport.memory import MemoryConnection
 from mpreg_lab.types import ClusterId, FunctionName, NodeName, Resource
+from mpreg_lab.workflow.record import FaultNote
 
-from .faults import CLIENT
+from .fault_actions import CLIENT
 from .opening import Doorway, dialler, open_node
 from .spec import NodeSpec
 
@@ -28,6 +29,8 @@ class InProcessHandle:
     """A node on this process's loop thread."""
 
     log = ""
+    pausable = False
+    paused = False
 
     def __init__(self, spec: NodeSpec, node: Node, listener: Listener, launcher: InProcessLauncher) -> None:
         self.spec = spec
@@ -54,6 +57,10 @@ class InProcessHandle:
     async def join(self, seed: Member) -> None:
         """Have the node enter the cluster of another one."""
         await self.node.join(await self._launcher.dial(self.spec.name, seed))
+
+    async def befell(self, fault: FaultNote) -> None:
+        """Have the node take note of a fault."""
+        self.node.befell(fault)
 
     async def stop(self) -> None:
         """End the node and close its door."""
@@ -105,16 +112,21 @@ class InProcessLauncher:
         self._dial_url = dialler(door.token, door.tls)
         self._nodes: dict[NodeName, Node] = {}
 
-    async def start(self, spec: NodeSpec) -> InProcessHandle:
-        """Start a node."""
+    async def start(self, spec: NodeSpec, *, url: str | None = None, guests: bool | None = None) -> InProcessHandle:
+        """Start a node.
+
+        Args:
+            url: Where it listens. None: at any port of the door. guests: Whether who shows no token comes in to it.
+                None: as the door says.
+        """
         node, listener = await open_node(
             spec,
             self._cluster_id,
             partial(self.dial, spec.name),
             token=self._door.token,
-            guests=self._door.guests,
+            guests=self._door.guests if guests is None else guests,
             tls=self._door.tls,
-            url=self._door.url,
+            url=self._door.url if url is None else url,
             when_asked=self._transport == "memory",
         )
         self._nodes[spec.name] = node
@@ -126,9 +138,18 @@ class InProcessLauncher:
         for handle in handles:
             handle.node.learn(members)
 
+    async def rewire(self, _: Iterable[InProcessHandle]) -> None:
+        """Wait until the connections that were cut have ended: all nodes are on the same network."""
+        await self.network.settled()
+
     async def connect(self, handle: InProcessHandle) -> Connection:
         """A connection for a client of this process."""
         return await self.dial(CLIENT, handle.member)
+
+    async def look(self, member: Member) -> Connection:
+        """A connection for somebody who only looks on, which no fault reaches."""
+        node = self._nodes.get(member.name)
+        return await self._dial_url(member) if node is None else _joined(node)
 
     async def dial(self, ours: str, member: Member) -> Connection:
         """A connection from a node, or a client, to a node, whether it lives here or not."""
@@ -138,11 +159,16 @@ class InProcessLauncher:
         node = self._nodes.get(member.name)
         if node is None or self._transport == "ws":
             return await self._dial_url(member)
-        ours, theirs = MemoryConnection.pair("a client or node", member.name)
-        node.accept(theirs)
-        return ours
+        return _joined(node)
 
     def forget(self, node: Node) -> None:
         """The node has ended: nobody reaches it any more."""
         if self._nodes.get(node.name) is node:
             del self._nodes[node.name]
+
+
+def _joined(node: Node) -> Connection:
+    """A connection by reference to a node of this process."""
+    ours, theirs = MemoryConnection.pair("a client or node", node.name)
+    node.accept(theirs)
+    return ours

@@ -6,20 +6,29 @@ It is long because it is the one object that people hold: most of it is what its
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import threading
+import time
 import weakref
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from typing import Any, Self, TypeVar, overload
 
 from mpreg_lab.client.aio import AsyncClient
+from mpreg_lab.client.history import Runs
 from mpreg_lab.client.run import Run
+from mpreg_lab.client.status import ClusterStatus
 from mpreg_lab.client.sync import Client
 from mpreg_lab.client.verbs import verb
+from mpreg_lab.client.watching import when_heard
 from mpreg_lab.errors import (
+    ClusterError,
     ClusterSpecError,
     ClusterStoppedError,
+    ConnectError,
     FunctionError,
     MpregError,
     NoClusterError,
@@ -30,18 +39,21 @@ from mpreg_lab.node.functions import BUILTINS, function_name
 from mpreg_lab.protocol.messages import Member
 from mpreg_lab.transport.tls import TlsLike
 from mpreg_lab.transport.tokens import TokenFile
-from mpreg_lab.types import ClusterId, FunctionName, Resource
+from mpreg_lab.types import ClusterId, FunctionName, NodeName, Resource
 from mpreg_lab.workflow.model import Workflow
 from mpreg_lab.workflow.plan import did_you_mean
+from mpreg_lab.workflow.record import FaultKind, FaultNote
 
 from .base import Handle, Launcher
 from .entry import Entry
+from .fault_actions import Kill, Pause, Restart, Resume
 from .faults import FaultLog, Faults
 from .inprocess import InProcessLauncher, TransportName
 from .opening import Doorway, cluster_token
 from .processes import ProcessLauncher
 from .spec import NodeSpec, default_slots, node_spec, node_specs, resource_names
 from .summary import cluster_html, cluster_text
+from .watching import ClusterWatch
 
 __all__ = ["LocalCluster", "find_cluster", "running_clusters"]
 
@@ -49,9 +61,25 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _DEFAULT_TOKEN: Any = object()
 _running: weakref.WeakValueDictionary[str, LocalCluster] = weakref.WeakValueDictionary()
+_newest: list[str] = []
+"""The name of the cluster that was launched last, if any was."""
 _numbers = count(1)
 _THREADS_END_S = 0.5
 _ANSWER_S = 1.0
+_LAST_WORD_S = 0.2
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """A function, and which nodes offer it."""
+
+    function: Callable[..., Any]
+    resources: frozenset[Resource]
+    nodes: frozenset[str] | None
+    """None: any that hold the resources."""
+
+    def belongs_on(self, node: NodeSpec) -> bool:
+        return self.resources <= node.resources and (self.nodes is None or node.name in self.nodes)
 
 
 class LocalCluster:
@@ -107,7 +135,7 @@ class LocalCluster:
             older.stop()
         self._token = None if door.guests else door.token
         self._slots = slots if slots is not None else default_slots()
-        self._placed: dict[FunctionName, tuple[Callable[..., Any], frozenset[Resource]]] = {}
+        self._placed: dict[FunctionName, _Placed] = {}
         self._lock = threading.Lock()
         self._handles: list[Handle] = []
         self._loop = LoopThread(f"mpreg-{self.name}")
@@ -119,9 +147,11 @@ class LocalCluster:
             else InProcessLauncher(self.cluster_id, door=door, transport=transport)
         )
         self._entry = Entry(self._launcher, self._handles)
-        self._fault_log = FaultLog()
+        self._fault_log = FaultLog(self._launcher, self._handles)
         self._token_file = TokenFile(self.cluster_id, door.token)
-        self._finalizer = weakref.finalize(self, _shut_down, self._loop, self._handles, self._token_file)
+        self._polite: set[NodeName] = set()
+        self._watch = ClusterWatch(self.name, self._launcher, self._handles, self._polite)
+        self._finalizer = weakref.finalize(self, _shut_down, self._loop, self._handles, self._token_file, self._watch)
         try:
             self._loop.call(self._launch(specs))
         except BaseException:
@@ -130,6 +160,7 @@ class LocalCluster:
         self._keep_token()
         self._client = Client.on(self._loop, self._aio)
         _running[self.name] = self
+        _newest[:] = [self.name]
 
     # --- the verbs of a client ---
 
@@ -169,6 +200,11 @@ class LocalCluster:
         self._check_running()
         return await asyncio.wrap_future(self._loop.spawn(self._aio.submit(workflow, timeout=timeout)))
 
+    @property
+    def runs(self) -> Runs:
+        """The last runs that were started on it, the newest last; single calls are not among them."""
+        return self._aio.runs
+
     @verb
     def call(self, function: str, /, *args: Any, **kwargs: Any) -> Any:
         """Call one function on whichever node has it, and give back what it returns.
@@ -190,7 +226,14 @@ class LocalCluster:
     @overload
     def function(self, function: F, /) -> F: ...
     @overload
-    def function(self, /, *, resources: Iterable[str] | str = (), name: str | None = None) -> Callable[[F], F]: ...
+    def function(
+        self,
+        /,
+        *,
+        resources: Iterable[str] | str = (),
+        name: str | None = None,
+        nodes: Iterable[str] | str | None = None,
+    ) -> Callable[[F], F]: ...
     def function(
         self,
         function: F | None = None,
@@ -198,6 +241,7 @@ class LocalCluster:
         *,
         resources: Iterable[str] | str = (),
         name: str | None = None,
+        nodes: Iterable[str] | str | None = None,
     ) -> F | Callable[[F], F]:
         """Decorator: have the nodes that hold all these resources offer the function. The function stays as it is.
 
@@ -205,29 +249,40 @@ class LocalCluster:
         """
 
         def decorate(function: F) -> F:
-            self.register(function, resources=resources, name=name)
+            self.register(function, resources=resources, name=name, nodes=nodes)
             return function
 
         return decorate if function is None else decorate(function)
 
     @verb
     def register(
-        self, function: Callable[..., Any], *, resources: Iterable[str] | str = (), name: str | None = None
+        self,
+        function: Callable[..., Any],
+        *,
+        resources: Iterable[str] | str = (),
+        name: str | None = None,
+        nodes: Iterable[str] | str | None = None,
     ) -> None:
         """Have the nodes that hold all these resources offer the function; all nodes, if none are named.
 
         A function of the same name is replaced, wherever it was. Every node has heard of it when this returns.
 
+        Args:
+            nodes: Only these nodes, by name. None: whichever hold the resources.
+
         Raises:
             FunctionError: If it cannot be called, has no name, or no node holds the resources.
+            UnknownNodeError: If there is no node of one of these names.
         """
         self._check_running()
         held = resource_names(resources, "a function")
         named = function_name(function, name)
         if named in {builtin.__name__ for builtin in BUILTINS}:
             raise FunctionError(f"{named!r} is on every node already. Give yours another name: name='my_{named}'")
-        self._check_held(named, held)
-        self._loop.call(self._place(function, named, held), doing="register()")
+        only = None if nodes is None else frozenset((nodes,) if isinstance(nodes, str) else nodes)
+        specs = [handle.spec for handle in (self._handles if only is None else map(self._handle, sorted(only)))]
+        self._check_held(named, held, specs)
+        self._loop.call(self._place(named, _Placed(function, held, only)), doing="register()")
 
     @verb
     def unregister(self, name: str) -> None:
@@ -261,6 +316,15 @@ class LocalCluster:
         self._keep_token()
 
     @verb
+    def stop_node(self, name: str) -> None:
+        """End a node politely: it says goodbye, and nobody has to find out; `restart` brings it back.
+
+        Raises:
+            UnknownNodeError: If there is no node of that name, or it has ended already.
+        """
+        self._loop.call(self._stop_node(self._living(name)), doing="stop_node()")
+
+    @verb
     def kill(self, name: str) -> None:
         """End a node as a crash would; `restart` brings it back.
 
@@ -290,7 +354,7 @@ class LocalCluster:
             UnknownNodeError: If there is no node of that name, or it has ended.
             ClusterError: If it lives in this process.
         """
-        self._living(name).pause()
+        self._loop.call(self._pause(self._living(name)), doing="pause()")
 
     @verb
     def resume(self, name: str) -> None:
@@ -299,7 +363,7 @@ class LocalCluster:
         Raises:
             UnknownNodeError: If there is no node of that name, or it has ended.
         """
-        self._living(name).resume()
+        self._loop.call(self._resume(self._living(name)), doing="resume()")
 
     @verb
     def log(self, name: str) -> str:
@@ -329,8 +393,35 @@ class LocalCluster:
     @property
     def faults(self) -> Faults:
         """What can be done to this cluster to see how it copes: `cluster.faults.cut("a", "b")`, see docs/faults.md."""
-        network = self._launcher.network if isinstance(self._launcher, InProcessLauncher) else None
-        return Faults(self, self._loop, network, self._fault_log)
+        return Faults(self, self._loop, self._fault_log)
+
+    # --- how it is ---
+
+    @verb
+    def status(self) -> ClusterStatus:
+        """How the nodes are, what they think of each other, and what is wrong with links on purpose.
+
+        Nodes that do not answer within a second are what was known of them before.
+        """
+        if not self.running:
+            return self._watch.status()
+        return self._loop.call(when_heard(self._watch, _ANSWER_S), doing="status()")
+
+    @verb
+    def watch(self, listener: Callable[[ClusterStatus], object]) -> Callable[[], None]:
+        """Call a function with the status: soon, when that has changed, at most ten times a second, and at the end.
+
+        While nothing changes, nothing is done.
+
+        Args:
+            listener: Called on the loop of the cluster: it must not wait. While it is held here, so is what it holds.
+
+        Returns:
+            What ends it: call it, from any thread.
+        """
+        self._check_running()
+        self._loop.call_soon(self._watch.add, listener)
+        return partial(self._loop.call_soon, self._watch.remove, listener)
 
     @property
     def url(self) -> str:
@@ -392,50 +483,84 @@ class LocalCluster:
         await self._launcher.introduce(self._handles)
         self._aio = AsyncClient.over(await self._entry.dial(), dial=self._entry.dial)
 
-    async def _place(self, function: Callable[..., Any], name: FunctionName, held: frozenset[Resource]) -> None:
+    async def _place(self, name: FunctionName, placed: _Placed) -> None:
         todo = []
         for handle in self._alive:
-            if held <= handle.spec.resources:
-                todo.append(handle.register(function, name=name, resources=held))
+            if placed.belongs_on(handle.spec):
+                todo.append(handle.register(placed.function, name=name, resources=placed.resources))
             elif any(info.name == name for info in handle.member.functions):
                 todo.append(handle.unregister(name))
         await _all(todo)
-        self._placed[name] = (function, held)
+        self._placed[name] = placed
 
     async def _take_away(self, name: FunctionName) -> None:
         self._placed.pop(name, None)
         await _all(h.unregister(name) for h in self._alive if any(info.name == name for info in h.member.functions))
 
     async def _add(self, spec: NodeSpec) -> None:
-        self._handles.append(await self._bring_in(spec))
+        self._handles.append((await self._bring_in(spec))[0])
+        self._watch.changed()
 
-    async def _bring_in(self, spec: NodeSpec) -> Handle:
-        """Start a node, give it its functions, and have it join the others."""
+    async def _bring_in(self, spec: NodeSpec) -> tuple[Handle, float]:
+        """Start a node, give it its functions, and have it join the others; with it when it was up, by the loop."""
         handle: Handle = await self._launcher.start(spec)
         try:
-            for name, (function, held) in self._placed.items():
-                if held <= spec.resources:
-                    await handle.register(function, name=name, resources=held)
-            if others := self._alive:
-                await handle.join(others[0].member)
+            for name, placed in self._placed.items():
+                if placed.belongs_on(spec):
+                    await handle.register(placed.function, name=name, resources=placed.resources)
+            await self._fault_log.brief(handle)
+            up_s = time.monotonic()
+            await _join_one(handle, self._alive)
         except BaseException:
             await handle.kill()
             raise
-        return handle
+        return handle, up_s
 
     async def _kill(self, handle: Handle) -> None:
+        await self._fault_log.befalls(Kill(handle.spec.name))
+        await self._hear_out(handle)
         await handle.kill()
         await self._leave(handle)
 
-    async def _restart(self, handle: Handle) -> None:
+    async def _stop_node(self, handle: Handle) -> None:
+        name = handle.spec.name
+        await self._fault_log.tell(FaultNote(time.monotonic(), FaultKind.KILL, f"{name} stopped", (name,)))
+        await self._hear_out(handle)
+        self._polite.add(name)
         await handle.stop()
         await self._leave(handle)
-        self._handles[self._handles.index(handle)] = await self._bring_in(handle.spec)
+
+    async def _restart(self, handle: Handle) -> None:
+        if handle.alive:
+            await self._stop_node(handle)
+        await self._leave(handle)
+        self._handles[self._handles.index(handle)], up_s = await self._bring_in(handle.spec)
+        self._polite.discard(handle.spec.name)
+        await self._fault_log.befalls(Restart(handle.spec.name), up_s)
+        self._watch.changed()
+
+    async def _pause(self, handle: Handle) -> None:
+        if handle.pausable:
+            await self._fault_log.befalls(Pause(handle.spec.name))
+        handle.pause()
+        self._watch.changed()
+
+    async def _resume(self, handle: Handle) -> None:
+        await self._fault_log.befalls(Resume(handle.spec.name))
+        handle.resume()
+        self._watch.changed()
+
+    async def _hear_out(self, handle: Handle) -> None:
+        """Our client hears what will end the node that it speaks to: it was told before it answers this."""
+        if handle is self._entry.handle:
+            with contextlib.suppress(MpregError, TimeoutError):
+                await asyncio.wait_for(self._aio.describe(), _LAST_WORD_S)
 
     async def _leave(self, handle: Handle) -> None:
         # Else the next verb could be sent into a connection whose end was not noticed yet.
         if handle is self._entry.handle:
             await self._aio.close()
+        self._watch.changed()
 
     # --- helpers ---
 
@@ -476,11 +601,11 @@ class LocalCluster:
             )
         return handle
 
-    def _check_held(self, function: str, held: frozenset[Resource]) -> None:
-        if any(held <= handle.spec.resources for handle in self._handles):
+    def _check_held(self, function: str, held: frozenset[Resource], specs: Sequence[NodeSpec]) -> None:
+        if any(held <= spec.resources for spec in specs):
             return
         wanted = ", ".join(map(repr, sorted(held)))
-        having = "; ".join(f"{n}: {', '.join(m.resources) or 'none'}" for n, m in self.nodes.items())
+        having = "; ".join(f"{spec.name}: {', '.join(sorted(spec.resources)) or 'none'}" for spec in specs)
         raise FunctionError(
             f"no node holds the resources of function {function!r}: {wanted}. They hold: {having}. "
             f"Add a node: cluster.add('my-node', [{wanted}])"
@@ -503,22 +628,37 @@ def find_cluster(name: str | None = None) -> LocalCluster:
         if name is None or cluster.name == name:
             return cluster
     if not clusters:
-        raise NoClusterError("there is no cluster yet. Start one: cluster = LocalCluster(3), or %mpreg start 3")
+        why = f"no cluster runs any more, {_newest[0]!r} has ended" if _newest else "there is no cluster yet"
+        raise NoClusterError(f"{why}. Start one: cluster = LocalCluster(3), or %mpreg start 3")
     names = ", ".join(cluster.name for cluster in clusters)
     raise NoClusterError(f"there is no running cluster {name!r}. Running: {names}")
 
 
-def _shut_down(loop: LoopThread, handles: list[Handle], token_file: TokenFile) -> None:
+def _shut_down(loop: LoopThread, handles: list[Handle], token_file: TokenFile, watch: ClusterWatch) -> None:
     if loop.here:
         # The last holder let go of it on the loop itself, which cannot wait for its own end.
-        threading.Thread(target=_shut_down, args=(loop, handles, token_file), daemon=True).start()
+        threading.Thread(target=_shut_down, args=(loop, handles, token_file, watch), daemon=True).start()
         return
     token_file.remove()
     if loop.alive:
+        # First: who looks on shall see a cluster that was stopped, not one that dies.
+        loop.call_soon(watch.close)
         loop.call(_all(handle.stop() for handle in handles))
         loop.stop()
         for handle in handles:
             handle.join_threads(_THREADS_END_S)
+
+
+async def _join_one(handle: Handle, others: Sequence[Handle]) -> None:
+    """Have a node enter the cluster by way of the first of the others that it reaches."""
+    for other in others:
+        try:
+            await handle.join(other.member)
+        except (ConnectError, ClusterError):
+            if other is others[-1]:
+                raise
+        else:
+            return
 
 
 async def _all(todo: Iterable[Coroutine[Any, Any, None]]) -> None:

@@ -9,11 +9,17 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 
 from mpreg_lab.errors import MpregError
+from mpreg_lab.node.links import Dial
+from mpreg_lab.node.server import Node
+from mpreg_lab.protocol.messages import Member
+from mpreg_lab.transport.base import Connection
+from mpreg_lab.transport.faulty import Network
 
 from .opening import dialler, open_node
-from .orders import Answer, Join, Order, SetUp, decode_order, encode
+from .orders import Answer, Befell, Join, Leave, Order, Rewire, SetUp, decode_order, encode
 
 __all__ = ["main"]
 
@@ -49,20 +55,45 @@ async def _live(orders: int, answers: int) -> None:
     threading.Thread(target=_watch, args=(orders, take), name="mpreg-orders", daemon=True).start()
     setup = await given.get()
     assert isinstance(setup, SetUp), setup
-    dial = dialler(setup.token, setup.tls)
+    network = Network()
+    network.rewire(setup.wiring)
+    dial = partial(_dial, network, setup.spec.name, dialler(setup.token, setup.tls))
     node, listener = await open_node(
         setup.spec, setup.cluster_id, dial, token=setup.token, guests=setup.guests, tls=setup.tls, url=setup.url
     )
     _say(answers, Answer(node.member))
-    while isinstance(order := await given.get(), Join):
-        try:
-            await node.join(await dial(order.seed))
-        except (MpregError, OSError) as error:
-            _say(answers, Answer(error=str(error)))
-        else:
-            _say(answers, Answer(node.member))
+    answering: asyncio.Future[None] | None = None
+    while not isinstance(order := await given.get(), Leave):
+        # At once, also while an earlier one takes its time: what heals a link may be what that one waits for.
+        done = loop.create_task(_done(order, node, network, dial))
+        answering = loop.create_task(_answer(answers, done, answering))
     await listener.close()
     await node.stop()
+
+
+async def _dial(network: Network, ours: str, dial: Dial, member: Member) -> Connection:
+    return await network.dial(ours, member.name, partial(dial, member))
+
+
+async def _done(order: Order, node: Node, network: Network, dial: Dial) -> Answer:
+    try:
+        match order:
+            case Join():
+                await node.join(await dial(order.seed))
+            case Befell():
+                node.befell(order.fault)
+            case Rewire():
+                network.rewire(order.wiring)
+                await network.settled()
+    except (MpregError, OSError) as error:
+        return Answer(error=str(error))
+    return Answer(node.member)
+
+
+async def _answer(answers: int, done: asyncio.Task[Answer], before: asyncio.Future[None] | None) -> None:
+    if before is not None:
+        await before
+    _say(answers, await done)
 
 
 def _say(answers: int, answer: Answer) -> None:

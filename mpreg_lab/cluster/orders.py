@@ -9,12 +9,26 @@ from __future__ import annotations
 import msgspec
 
 from mpreg_lab.protocol.messages import Member
+from mpreg_lab.transport.faulty import Wiring
 from mpreg_lab.transport.tls import Tls
 from mpreg_lab.types import ClusterId, Secret
+from mpreg_lab.workflow.record import FaultNote
 
 from .spec import NodeSpec
 
-__all__ = ["BOOT", "Answer", "Join", "Leave", "Order", "SetUp", "decode_answer", "decode_order", "encode"]
+__all__ = [
+    "BOOT",
+    "Answer",
+    "Befell",
+    "Join",
+    "Leave",
+    "Order",
+    "Rewire",
+    "SetUp",
+    "decode_answer",
+    "decode_order",
+    "encode",
+]
 
 BOOT = (
     "import json, sys; "
@@ -35,6 +49,8 @@ class SetUp(msgspec.Struct, frozen=True, tag="set-up"):
     guests: bool
     url: str
     tls: Tls | None
+    wiring: Wiring = Wiring()
+    """What is wrong between it and others."""
 
 
 class Join(msgspec.Struct, frozen=True, tag="join"):
@@ -43,11 +59,23 @@ class Join(msgspec.Struct, frozen=True, tag="join"):
     seed: Member
 
 
+class Befell(msgspec.Struct, frozen=True, tag="befell"):
+    """Take note of a fault, at a time of the clock that all processes of a machine share."""
+
+    fault: FaultNote
+
+
+class Rewire(msgspec.Struct, frozen=True, tag="rewire"):
+    """From now on this is wrong between nodes. Answered when the connections that it cuts have ended."""
+
+    wiring: Wiring
+
+
 class Leave(msgspec.Struct, frozen=True, tag="leave"):
     """Say goodbye and end. There is no answer."""
 
 
-Order = SetUp | Join | Leave
+Order = SetUp | Join | Befell | Rewire | Leave
 
 
 class Answer(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import signal
 import ssl
@@ -14,20 +15,28 @@ from mpreg_lab.node.links import Dial
 from mpreg_lab.protocol.messages import Describe, Described, Member, Message, Register, Unregister
 from mpreg_lab.protocol.payload import CannotTravelError, Payload, check_serialisable
 from mpreg_lab.transport.base import Connection
+from mpreg_lab.transport.faulty import Network, Wiring
 from mpreg_lab.transport.peer import Peer
 from mpreg_lab.types import ClusterId, FunctionName, Resource
+from mpreg_lab.workflow.record import FaultNote
 
 from .child import Child
+from .fault_actions import CLIENT
 from .opening import Doorway, dialler
-from .orders import Join, SetUp
+from .orders import Befell, Join, Order, Rewire, SetUp
 from .sources import sources_of
 from .spec import NodeSpec
 
 __all__ = ["ProcessHandle", "ProcessLauncher"]
 
+_HEEDS_S = 1.0
+"""So long a node may take to heed a fault: it may be halted, or a step may hold its interpreter."""
+
 
 class ProcessHandle:
     """A node in a process of its own."""
+
+    pausable = True
 
     def __init__(self, spec: NodeSpec, child: Child, member: Member, dial: Dial) -> None:
         self.spec = spec
@@ -35,6 +44,7 @@ class ProcessHandle:
         self._child = child
         self._dial = dial
         self._peer: Peer | None = None
+        self._missed: list[Order] = []
 
     @property
     def pid(self) -> int:
@@ -45,6 +55,11 @@ class ProcessHandle:
     def alive(self) -> bool:
         """Whether its process has not ended."""
         return self._child.alive
+
+    @property
+    def paused(self) -> bool:
+        """Whether it was halted with SIGSTOP and did not go on."""
+        return self._child.paused
 
     @property
     def log(self) -> str:
@@ -77,6 +92,14 @@ class ProcessHandle:
         """Have the node enter the cluster of another one."""
         await self._child.ask(Join(seed))
 
+    async def befell(self, fault: FaultNote) -> None:
+        """Have the node take note of a fault."""
+        await self._heed(Befell(fault))
+
+    async def rewire(self, wiring: Wiring) -> None:
+        """Have the node do to its links what others do."""
+        await self._heed(Rewire(wiring))
+
     async def stop(self) -> None:
         """End the process: politely, or else by force."""
         await self._hang_up()
@@ -94,6 +117,9 @@ class ProcessHandle:
     def resume(self) -> None:
         """SIGCONT."""
         self._child.signal(signal.SIGCONT)
+        missed, self._missed = self._missed, []
+        for order in missed:
+            self._child.tell(order)
 
     def join_threads(self, timeout_s: float) -> None:
         """Its threads are not in this process."""
@@ -105,6 +131,14 @@ class ProcessHandle:
             self._peer = Peer(await self._dial(self.member), _ignore)
         reply: Message = await self._peer.request(message)
         return reply
+
+    async def _heed(self, order: Order) -> None:
+        """Have the node do it, and wait a moment for that; one that is paused does it when it goes on."""
+        if self._child.paused:
+            # Not now: what nobody reads fills the pipe in the end, and then whoever writes would wait.
+            self._missed.append(order)
+        else:
+            await asyncio.wait((self._child.tell(order),), timeout=_HEEDS_S)
 
     async def _look(self) -> None:
         reply = await self._ask(Describe(_unique()))
@@ -123,6 +157,10 @@ class ProcessLauncher:
 
     Args:
         door: How the nodes are reached.
+
+    Attributes:
+        network: What is wrong between the nodes, each of which has one of its own that does the same, and between them
+            and the client of this process.
     """
 
     def __init__(self, cluster_id: ClusterId, *, door: Doorway) -> None:
@@ -132,6 +170,7 @@ class ProcessLauncher:
             SetUp, cluster_id=cluster_id, token=door.token, guests=door.guests, url=door.url, tls=door.tls
         )
         self._dial = dialler(door.token, door.tls)
+        self.network = Network()
 
     async def start(self, spec: NodeSpec) -> ProcessHandle:
         """Start a process and wait until its node can be reached.
@@ -142,7 +181,7 @@ class ProcessLauncher:
         child = Child(spec.name)
         try:
             await child.open()
-            answer = await child.ask(self._set_up(spec))
+            answer = await child.ask(self._set_up(spec, wiring=self.network.wiring))
         except BaseException:
             await child.kill()
             raise
@@ -156,7 +195,16 @@ class ProcessLauncher:
 
     async def connect(self, handle: ProcessHandle) -> Connection:
         """A connection for a client of this process."""
-        return await self._dial(handle.member)
+        return await self.network.dial(CLIENT, handle.spec.name, partial(self._dial, handle.member))
+
+    async def rewire(self, handles: Iterable[ProcessHandle]) -> None:
+        """Have the nodes do what the network does, each to the links that it dials."""
+        wiring = self.network.wiring
+        await asyncio.gather(self.network.settled(), *(h.rewire(wiring) for h in handles if h.alive))
+
+    async def look(self, member: Member) -> Connection:
+        """A connection for somebody who only looks on."""
+        return await self._dial(member)
 
 
 def _ignore(_: Peer, message: Message) -> None:

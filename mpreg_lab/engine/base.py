@@ -6,11 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol
 
+import msgspec
+
 from mpreg_lab.errors import MpregError
 from mpreg_lab.types import StepName
 from mpreg_lab.workflow.machine import Abort, Cancel, Execute, Happening, RunMachine, Tick
 from mpreg_lab.workflow.model import Workflow
-from mpreg_lab.workflow.record import RunEvent
+from mpreg_lab.workflow.record import FaultNote, RunEvent
 
 __all__ = ["Driver", "Engine", "EngineRun"]
 
@@ -94,6 +96,12 @@ class Driver:
         if not self._over:
             self.cause = cause
             self.feed([Cancel(self.now_s)])
+
+    def note(self, fault: FaultNote) -> None:
+        """Tell at once of a fault, at a time of the loop: who tells it may be about to end."""
+        if not self._over:
+            self.machine.note(msgspec.structs.replace(fault, now_s=fault.now_s - self._began_s))
+            self._publish(self.machine.take_events())
 
     def limit(self, timeout_s: float, cause: Callable[[], MpregError]) -> None:
         """Cancel the run, with that cause, when it has taken so long."""

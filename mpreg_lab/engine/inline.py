@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import secrets
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any, Self
 
 from mpreg_lab.errors import UnknownFunctionError
-from mpreg_lab.types import NodeName, StepName
+from mpreg_lab.step_context import enter_step, leave_step
+from mpreg_lab.types import NodeName, RunId, StepName
 from mpreg_lab.workflow.machine import (
     Abort,
     Began,
@@ -58,6 +60,7 @@ class InlineRun:
     def __init__(self, machine: RunMachine, functions: Mapping[str, Callable[..., Any]]) -> None:
         self.results: dict[StepName, object] = {}
         self.errors: dict[StepName, Exception] = {}
+        self._id = RunId(secrets.token_hex(8))
         self._machine = machine
         self._functions = functions
         self._todo: deque[Execute] = deque()
@@ -97,6 +100,7 @@ class InlineRun:
         driver.feed([Began(started_s, piece.key, piece.attempt, started_s)])
         step = piece.step
         happening: Happening
+        enter_step(self._id, step.name, piece.attempt, HERE)
         try:
             function = self._functions[step.function]
             args = substitute(step.args, self._result)
@@ -114,6 +118,8 @@ class InlineRun:
         else:
             ended_s = driver.now_s
             happening = Returned(ended_s, piece.key, piece.attempt, started_s, ended_s, value)
+        finally:
+            leave_step()
         # The clock stood still while a sync function ran: its time-out comes first.
         driver.feed([happening] if step.timeout_s is None else [Tick(ended_s), happening])
         return isinstance(happening, Returned)

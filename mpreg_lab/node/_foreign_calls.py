@@ -6,6 +6,7 @@ import asyncio
 import secrets
 from collections.abc import Callable, Sequence
 
+from mpreg_lab.engine.failures import failure
 from mpreg_lab.errors import (
     ConnectionLostError,
     MpregError,
@@ -19,8 +20,6 @@ from mpreg_lab.protocol.payload import Payload
 from mpreg_lab.transport.peer import Peer
 from mpreg_lab.types import RunId, StepName
 from mpreg_lab.workflow.references import substitute
-
-from .failures import failure
 
 __all__ = ["ANSWER_S", "ForeignLane"]
 

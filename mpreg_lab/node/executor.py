@@ -17,17 +17,17 @@ from typing import Any
 
 from msgspec.structs import force_setattr
 
+from mpreg_lab.engine.failures import failure
+from mpreg_lab.engine.output import Printed, capture, install, uninstall
 from mpreg_lab.errors import RemoteError, UnknownFunctionError, UnserialisableResultError
 from mpreg_lab.lending import lend_while_waiting
 from mpreg_lab.protocol.messages import Call, CallFailed, CallReturned, CallStarted, Outcome
 from mpreg_lab.protocol.payload import CannotTravelError, Payload, check_serialisable
+from mpreg_lab.step_context import enter_step, leave_step
 from mpreg_lab.types import NodeName, RunId, StepName
 from mpreg_lab.workflow.references import substitute
 
-from .failures import failure
 from .functions import Function, FunctionTable
-from .output import Printed, capture, install, uninstall
-from .whereabouts import at
 
 __all__ = ["Executor", "Job", "Report"]
 
@@ -62,11 +62,29 @@ class Job:
 
 
 class Executor:
-    """Runs the jobs of one node. All methods are for the loop's thread."""
+    """Runs the jobs of one node. All methods are for the loop's thread.
 
-    def __init__(self, functions: FunctionTable, slots: int, report: Report, node: NodeName | None = None) -> None:
-        self._functions = functions
+    Args:
+        busy: Called when there is something to do after there was nothing.
+        node: Its name, for functions that ask where they run.
+
+    Attributes:
+        ended: How many calls have ended, in whatever way.
+    """
+
+    def __init__(
+        self,
+        functions: FunctionTable,
+        slots: int,
+        report: Report,
+        busy: Callable[[], object] = lambda: None,
+        *,
+        node: NodeName,
+    ) -> None:
+        self.ended = 0
+        self._busy = busy
         self._node = node
+        self._functions = functions
         self._slots = slots
         self._report = report
         self._loop = asyncio.get_running_loop()
@@ -92,6 +110,7 @@ class Executor:
         self._go_on(job)
         if self._ticker is None:
             self._ticker = self._loop.call_later(REPORT_S, self._tick)
+            self._busy()
 
     def cancel(self, run: RunId, keys: frozenset[int] | None = None) -> None:
         """Do not start these calls; cancel them if they are async. A thread cannot be stopped: its result is lost.
@@ -115,6 +134,11 @@ class Executor:
     def running(self) -> int:
         """How many lanes are queued or running."""
         return len(self._jobs)
+
+    @property
+    def under_way(self) -> int:
+        """How many lanes have a call that runs."""
+        return sum(job.since_s is not None for job in self._jobs.values())
 
     def stop(self) -> None:
         """Start nothing more, cancel async calls, end the threads. A sync call under way runs on, unheard."""
@@ -162,9 +186,10 @@ class Executor:
 
     def _work(self) -> None:
         lend_while_waiting(self._lend)
-        with capture() as printed, at(self._node):
+        with capture() as printed:
             while (job := self._queue.get()) is not None:
                 self._run(job, printed)
+                leave_step()
                 # Otherwise this thread would hold the last job, and its values, until it gets the next.
                 del job
                 if self._is_one_too_many():
@@ -204,6 +229,7 @@ class Executor:
             try:
                 if function is None:
                     raise _gone(call)
+                enter_step(job.run, call.step, call.attempt, self._node)
                 args, kwargs = _arguments(call, job.values)
                 outcome = _returned(job, call, function(*args, **kwargs), began_s, printed)
             except BaseException as error:  # noqa: BLE001  # a user's function; SystemExit too must not end the thread
@@ -214,7 +240,7 @@ class Executor:
         self._wake()
 
     async def _run_async(self, job: Job) -> None:
-        with capture() as printed, at(self._node):
+        with capture() as printed:
             stays = await self._await_calls(job, printed)
         job.task = None
         if stays:
@@ -234,6 +260,7 @@ class Executor:
                 return False
             job.told = False
             job.since_s = began_s = perf_counter()
+            enter_step(job.run, call.step, call.attempt, self._node)
             try:
                 outcome = await _call_async(job, call, function, began_s, printed)
             except asyncio.CancelledError:
@@ -288,6 +315,7 @@ class Executor:
         by_run: dict[RunId, list[Outcome]] = {}
         while outbox:
             job, outcome, since_s = outbox.popleft()
+            self.ended += type(outcome) is not CallStarted
             if outcome.key not in job.dropped:
                 if type(outcome) is not CallStarted:
                     # Nobody else has seen the outcome yet.
@@ -388,7 +416,8 @@ def _without_our_frames(error: BaseException) -> None:
 def _stand_in(error: BaseException) -> RemoteError:
     """What is raised for a SystemExit or a KeyboardInterrupt of a function, which must not end the caller."""
     name = type(error).__name__
-    stand_in = RemoteError(f"the function raised {name}{reprlib.repr(error.args)}", type_name=name)
+    arguments = ", ".join(map(reprlib.repr, error.args))
+    stand_in = RemoteError(f"the function raised {name}({arguments})", type_name=name)
     return stand_in.with_traceback(error.__traceback__)
 
 

@@ -254,7 +254,9 @@ class Foreigners:
         lanes = {ForeignLane(link, calls.run, lane.calls, values, report) for lane in calls.lanes}
         self._lanes |= lanes
         try:
-            fetched = await asyncio.gather(*(self._host.fetch(at, calls.run, step) for step, at in calls.held.items()))
+            fetched = await asyncio.gather(
+                *(self._host.fetch(at, calls.borrowed.get(step, calls.run), step) for step, at in calls.held.items())
+            )
             values.update(zip(calls.held, fetched, strict=True))
         except MpregError as error:
             for lane in lanes:

@@ -33,15 +33,22 @@ class Heart:
     Args:
         dial: Opens a connection to another member.
         heard: Called with each event, once its heartbeats are on their way.
+        moved: Called when connections were opened or have ended.
     """
 
     def __init__(
-        self, membership: Membership, cluster_id: ClusterId, dial: Dial, heard: Callable[[Event], None]
+        self,
+        membership: Membership,
+        cluster_id: ClusterId,
+        dial: Dial,
+        heard: Callable[[Event], None],
+        moved: Callable[[], object] = lambda: None,
     ) -> None:
         self._membership = membership
         self._cluster_id = cluster_id
         self._dial = dial
         self._heard = heard
+        self._moved = moved
         self._loop = asyncio.get_running_loop()
         self._alarm: asyncio.TimerHandle | None = None
         self._started = False
@@ -99,6 +106,11 @@ class Heart:
 
     # --- connections ---
 
+    @property
+    def connected(self) -> frozenset[NodeName]:
+        """The nodes that connections for heartbeats lead to or come from."""
+        return frozenset(self._nodes.values())
+
     def take(self, peer: Peer, beat: Beat) -> None:
         """Another node has opened a connection for heartbeats.
 
@@ -112,6 +124,7 @@ class Heart:
         if not self._stopped:
             self._nodes[peer] = beat.node
             self._ways.setdefault(beat.node, peer)
+            self._moved()
 
     def take_message(self, peer: Peer, message: Message) -> None:
         """Something has come on a connection for heartbeats.
@@ -131,6 +144,7 @@ class Heart:
         self._opened.pop(peer, None)
         if name is None:
             return
+        self._moved()
         if self._ways.get(name) is peer:
             del self._ways[name]
         if peer.lost:
@@ -139,6 +153,7 @@ class Heart:
     def _cut(self, name: NodeName) -> None:
         """Not closed politely: that would wait for the very node that does not answer."""
         self._ways.pop(name, None)
+        self._moved()
         for peer in [peer for peer, node in self._nodes.items() if node == name]:
             del self._nodes[peer]
             peer.abort()
@@ -162,6 +177,7 @@ class Heart:
             return
         self._nodes[peer] = self._opened[peer] = name
         self._ways[name] = peer
+        self._moved()
         peer.post(Beat(self._cluster_id, self._membership.itself.name))
         for message in waiting:
             peer.post(message)
@@ -179,6 +195,7 @@ class Heart:
         for name, peer in self._ways.items():
             if peer in self._opened:
                 del self._ways[name], self._opened[peer], self._nodes[peer]
+                self._moved()
                 self._loop.create_task(peer.close())
                 return
 

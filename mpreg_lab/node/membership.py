@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from mpreg_lab.protocol.messages import Ack, Gossip, Member, NodeState, Ping, PingRequest, Pull, Rumour
+from mpreg_lab.protocol.messages import Ack, Belief, Gossip, Member, NodeState, Ping, PingRequest, Pull, Rumour
 from mpreg_lab.types import NodeName
 
 from ._beliefs import Back, Beliefs, Changed, Event, Joined, Lost, Suspected
@@ -98,6 +98,12 @@ class Membership:
     def others(self) -> tuple[Member, ...]:
         """All but this node."""
         return tuple(member for member in self.members if member.name != self._name)
+
+    @property
+    def beliefs(self) -> tuple[Belief, ...]:
+        """What this node thinks of all others that it has heard of and not forgotten."""
+        others = (record for record in self._roster if record.member.name != self._name)
+        return tuple(Belief(record.member.name, record.state) for record in others)
 
     @property
     def size(self) -> int:

@@ -53,6 +53,11 @@ class Router:
         """It is there after all."""
         self._doubtful.discard(name)
 
+    @property
+    def nodes(self) -> tuple[NodeName, ...]:
+        """All that it knows, in the order in which they joined."""
+        return tuple(self._members)
+
     def choose(self, step: Step, near: Collection[NodeName] = (), avoid: Collection[NodeName] = ()) -> NodeName:
         """The node for a step.
 
@@ -169,7 +174,8 @@ class Router:
             if hint.endswith("?"):
                 return hint
         if any(wanted <= resources for resources in self._resources.values()):
-            return f"Register it there: cluster.register({function}, resources={_listing(sorted(wanted))})"
+            named = function if function.isidentifier() else f"f, name={function!r}"
+            return f"Move it there: cluster.register({named}, resources={_listing(sorted(wanted))})"
         needed = wanted | frozenset(self._functions[with_function[0]][function].resources)
         return f"Add a node: cluster.add('my-node', {_listing(sorted(needed))})"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -18,6 +18,7 @@ from mpreg_lab.protocol.messages import (
     Lane,
     Message,
     Outcome,
+    Rerun,
     RunDone,
     RunUpdate,
     StepError,
@@ -27,7 +28,8 @@ from mpreg_lab.protocol.payload import Payload
 from mpreg_lab.types import NodeName, RunId, StepName
 from mpreg_lab.workflow.machine import Abort, Began, Execute, Happening, Lost, Placer, Raised, Returned, RunMachine
 from mpreg_lab.workflow.plan import Plan
-from mpreg_lab.workflow.record import RunEvent, StepStatus
+from mpreg_lab.workflow.record import FaultNote, RunEvent, StepStatus
+from mpreg_lab.workflow.reuse import Earlier, Reuse
 
 __all__ = ["EntryRun", "Held", "Workers"]
 
@@ -36,6 +38,8 @@ class Held(msgspec.Struct, frozen=True):
     """A result that stays on the node that made it until somebody fetches it."""
 
     node: NodeName
+    run: RunId | None = None
+    """Of which it is a result. None: of the run at hand."""
 
 
 class Workers(Protocol):
@@ -60,10 +64,19 @@ class EntryRun:
 
     Args:
         send: Gives a message to the client.
+        source: The run whose results `submit.rerun` names, if it is known here.
+        nodes: Of the cluster, in its order.
     """
 
     def __init__(
-        self, submit: Submit, plan: Plan, placer: Placer, workers: Workers, send: Callable[[Message], None]
+        self,
+        submit: Submit,
+        plan: Plan,
+        placer: Placer,
+        workers: Workers,
+        send: Callable[[Message], None],
+        source: EntryRun | None = None,
+        nodes: Sequence[NodeName] = (),
     ) -> None:
         self.id = submit.u
         self.nodes: set[NodeName] = set()
@@ -73,7 +86,11 @@ class EntryRun:
         self._timeout_s = submit.timeout_s
         self._workers = workers
         self._send = send
-        self._machine = RunMachine(plan, placer)
+        reuse = None if submit.rerun is None else _reuse(plan, submit.rerun, source)
+        self.sources = _sources(reuse)
+        """The runs whose results it uses, where these stayed on the nodes that made them."""
+        self._gone: set[int] = set()  # results that went with their nodes
+        self._machine = RunMachine(plan, placer, reuse, nodes)
         self._given_s: dict[int, float] = {}
         self._has: dict[NodeName, set[int]] = {}
         self._driver = Driver(self._machine, execute=self._execute, publish=self._publish, ended=self._ended)
@@ -83,11 +100,21 @@ class EntryRun:
         """Whether every step has ended."""
         return self._machine.done
 
-    def start(self) -> None:
-        """Begin."""
+    def start(self, faults: Iterable[FaultNote] = ()) -> None:
+        """Begin.
+
+        Args:
+            faults: What befell the cluster before, and lasts.
+        """
         if self._timeout_s is not None:
             self._driver.limit(self._timeout_s, self._too_slow)
         self._driver.start()
+        for fault in faults:
+            self._driver.note(fault)
+
+    def note(self, fault: FaultNote) -> None:
+        """Something befell the cluster, at a time of the loop."""
+        self._driver.note(fault)
 
     def cancel(self, cause: MpregError) -> None:
         """Stop it, and say why in RunDone."""
@@ -96,6 +123,8 @@ class EntryRun:
     def lost(self, node: NodeName) -> None:
         """A node is gone."""
         self._has.pop(node, None)
+        values = self._machine.values.items()
+        self._gone.update(key for key, value in values if type(value) is Held and value.node == node)
         if self._machine.runs_on(node):
             self._driver.feed([Lost(self._driver.now_s, node)])
 
@@ -119,12 +148,22 @@ class EntryRun:
             raise StepNotFinishedError(f"step {step!r} has no result", step=step)
         return await self._value(key)
 
+    def earlier(self, step: StepName) -> Earlier | None:
+        """The result of a step, for another run; None if there is none any more."""
+        key = self._plan.keys.get(step)
+        if key is None or key in self._gone or key not in self._machine.values:
+            return None
+        value = self._machine.values[key]
+        if type(value) is Held and value.run is None:
+            value = Held(value.node, self.id)
+        return Earlier(value, self._machine.node_of(key))
+
     # --- instructions to nodes ---
 
     def _execute(self, todo: list[Execute | Abort]) -> None:
         lanes: dict[NodeName, list[Lane]] = {}
         values: dict[NodeName, dict[StepName, Payload]] = {}
-        held: dict[NodeName, dict[StepName, NodeName]] = {}
+        held: dict[NodeName, dict[StepName, Held]] = {}
         aborted: dict[NodeName, list[int]] = {}
         now_s = self._driver.now_s
         for item in todo:
@@ -145,7 +184,9 @@ class EntryRun:
         for node, keys in aborted.items():
             self._workers.give(node, CancelCalls(self.id, tuple(keys)))
         for node, work in lanes.items():
-            self._workers.give(node, Calls(self.id, tuple(work), values[node], held[node]))
+            places = {step: place.node for step, place in held[node].items()}
+            borrowed = {step: place.run for step, place in held[node].items() if place.run is not None}
+            self._workers.give(node, Calls(self.id, tuple(work), values[node], places, borrowed))
 
     def _call(self, piece: Execute) -> Call:
         key, step = piece.key, piece.step
@@ -157,7 +198,7 @@ class EntryRun:
         node: NodeName,
         made: Collection[int],
         values: dict[StepName, Payload],
-        held: dict[StepName, NodeName],
+        held: dict[StepName, Held],
     ) -> None:
         """Note what the step needs and the node neither has nor makes before it in the same lane."""
         has = self._has.setdefault(node, set())
@@ -168,7 +209,7 @@ class EntryRun:
             name = self._name(need)
             value = self._machine.values[need]
             if type(value) is Held:
-                held[name] = value.node
+                held[name] = value
             else:
                 values[name] = value
 
@@ -224,7 +265,7 @@ class EntryRun:
     async def _value(self, key: int) -> Payload:
         value = self._machine.values[key]
         if type(value) is Held:
-            return await self._workers.fetch(value.node, self.id, self._name(key))
+            return await self._workers.fetch(value.node, value.run or self.id, self._name(key))
         assert type(value) is Payload
         return value
 
@@ -237,3 +278,14 @@ class EntryRun:
             f"the run took longer than {self._timeout_s:g} s. Under way: {', '.join(out[:8])}"
             + (f" and {len(out) - 8} more" if len(out) > 8 else "")
         )
+
+
+def _reuse(plan: Plan, rerun: Rerun, source: EntryRun | None) -> Reuse:
+    keys = {plan.keys[step]: step for step in rerun.steps if step in plan.keys}
+    found = {} if source is None else {key: source.earlier(step) for key, step in keys.items()}
+    return Reuse(frozenset(keys), {key: earlier for key, earlier in found.items() if earlier is not None})
+
+
+def _sources(reuse: Reuse | None) -> frozenset[RunId]:
+    values = () if reuse is None else (earlier.value for earlier in reuse.results.values())
+    return frozenset(value.run for value in values if type(value) is Held and value.run is not None)

@@ -29,10 +29,11 @@ _SHOWN = 5
 def plainly(error: BaseException, lines: Sequence[str]) -> BaseException:
     """The same exception, which a notebook will show as these lines and nothing else.
 
-    A group, or what came of one, is replaced: IPython shows groups in its own way, with all frames.
+    A group, what came of one, a SyntaxError and a SystemExit are replaced: IPython has ways of its own for these.
     """
     shown = [line for text in lines for line in text.split("\n")]
-    raised = RunError(str(error), run=getattr(error, "run", None)) if _has_group(error) else error
+    own_way = isinstance(error, (SyntaxError, SystemExit)) or _has_group(error)
+    raised = RunError(str(error), run=getattr(error, "run", None)) if own_way else error
     raised._render_traceback_ = lambda: shown  # type: ignore[attr-defined]  # IPython asks for this attribute
     return raised
 
@@ -110,7 +111,7 @@ def _title(error: BaseException, message: str) -> str:
 def _kept(run: Run | None) -> str:
     if run is None:
         return "Nothing was started."
-    ended = [s for s in run.record.steps.values() if s.status == "done"]
+    ended = [s for s in run.record.steps.values() if s.status.succeeded]
     if not ended:
         return "No step had succeeded before."
     names = ", ".join(plain(s.name) for s in ended[:6]) + (", ..." if len(ended) > 6 else "")

@@ -9,7 +9,8 @@ if TYPE_CHECKING:
 
 __all__ = ["load", "unload"]
 
-_MAGICS = (("cell", "mpreg_workflow"), ("line", "mpreg"))
+_MAGICS = (("cell", "mpreg_workflow"), ("cell", "mpreg_functions"), ("line", "mpreg"))
+_CELLS = tuple(f"%%{name}" for kind, name in _MAGICS if kind == "cell")
 
 
 def load(shell: InteractiveShell) -> None:
@@ -31,6 +32,6 @@ def unload(shell: InteractiveShell) -> None:
 
 def _give_body(lines: list[str]) -> list[str]:
     """Give `%%mpreg_workflow --help` an empty line below: IPython refuses a cell magic without a body by itself."""
-    if lines and lines[0].split(" ", 1)[0].strip() == "%%mpreg_workflow" and not "".join(lines[1:]):
+    if lines and lines[0].split(" ", 1)[0].strip() in _CELLS and not "".join(lines[1:]):
         return [lines[0].rstrip("\n") + "\n", "\n"]
     return lines

@@ -17,6 +17,9 @@ from matplotlib.path import Path
 from matplotlib.ticker import FuncFormatter
 
 from mpreg_lab.notebook.view.charts_svg import SHARE_COLOURS, ink_on
+from mpreg_lab.notebook.view.compare import Compared
+from mpreg_lab.notebook.view.compare_svg import CHANGE_COLOURS, change, shown, signed
+from mpreg_lab.notebook.view.faults import OUTAGE_TONE, FaultBand, Outage, fault_rows
 from mpreg_lab.notebook.view.format import duration, line
 from mpreg_lab.notebook.view.graph_svg import curve, group_status
 from mpreg_lab.notebook.view.latency import FunctionLatency
@@ -29,11 +32,13 @@ from mpreg_lab.notebook.view.timeline import Bar
 from mpreg_lab.notebook.view.timeline import timeline as timelines
 from mpreg_lab.workflow.record import RunRecord, StepStatus
 
-__all__ = ["RunFigure", "graph", "latency", "timeline"]
+__all__ = ["RunFigure", "comparison", "graph", "latency", "timeline"]
 
 _PX_PER_INCH = 96.0
 _WIDEST_INCH = 12.0
-_INK, _PALE, _EDGE = "#24292f", "#66707b", "#8791a0"
+# Between the grounds of light and dark pages, so that it can be read on both: figures have no ground of their own.
+_INK = _PALE = "#76808c"
+_EDGE = "#8791a0"
 _FONT = "DejaVu Sans"  # Comes with matplotlib.
 _BAR = 0.72
 
@@ -42,7 +47,7 @@ class RunFigure(Figure):
     """A figure that a notebook shows once, with or without `%matplotlib inline`; pyplot does not know it."""
 
     def __init__(self, title: str, width_inch: float, height_inch: float) -> None:
-        super().__init__(figsize=(width_inch, height_inch), dpi=_PX_PER_INCH, facecolor="white")
+        super().__init__(figsize=(width_inch, height_inch), dpi=_PX_PER_INCH, facecolor="none")
         FigureCanvasAgg(self)
         self._title = title
 
@@ -78,22 +83,30 @@ def graph(record: RunRecord) -> RunFigure:
 
 
 def timeline(record: RunRecord) -> RunFigure:
-    """One lane a node, one bar an attempt, coloured by function."""
+    """One lane a node, one bar an attempt, coloured by function; above them what befell the cluster."""
     drawn = timelines(record)
-    rows = sum(lane.rows for lane in drawn.lanes)
+    top = fault_rows(drawn.faults)
+    rows = top + sum(lane.rows for lane in drawn.lanes)
     figure = _figure("timeline", record, 9.0, 1.4 + min(12.0, 0.26 * max(rows, 1)))
     axes = figure.subplots()
     colours = _colours(record)
     functions = {name: step.plan.function for name, step in record.steps.items()}
-    top, places = 0, []
+    places = [(top - 1) / 2] if top else []
+    for band in drawn.faults:
+        _draw_fault(axes, band, drawn.end_s)
+    if top:
+        axes.axhline(top - 0.5, color=_PALE, alpha=0.3, linewidth=0.8)
     for lane in drawn.lanes:
+        for outage in lane.outages:
+            _draw_outage(axes, outage, top, lane.rows, drawn.end_s)
         for bar in lane.bars:
             _draw_bar(axes, bar, top + bar.row, colours[functions[bar.step]], drawn.end_s)
         places.append(top + (lane.rows - 1) / 2)
         top += lane.rows
         axes.axhline(top - 0.5, color=_PALE, alpha=0.3, linewidth=0.8)
     _time_axis(axes, drawn.end_s, "time since the run began")
-    _name_rows(axes, places, ["no node" if lane.node is None else lane.node for lane in drawn.lanes])
+    names = ["no node" if lane.node is None else lane.node for lane in drawn.lanes]
+    _name_rows(axes, places, ["faults", *names] if drawn.faults else names)
     axes.set_ylim(max(top, 1) - 0.5, -0.5)
     axes.set_title("Timeline", loc="left", fontsize=11, color=_INK)
     _legend(figure, colours)
@@ -121,6 +134,28 @@ def latency(record: RunRecord) -> RunFigure:
     above.set_ylim(count - 0.5, -0.5)
     above.set_title("Latency by function: every call, and the median", loc="left", fontsize=11, color=_INK)
     _draw_shares(below, record)
+    return figure
+
+
+def comparison(found: Compared) -> RunFigure:
+    """For each step that ran in both runs a ring, where it was in the other run, and a dot, where it is in this one."""
+    pairs = shown(found)
+    figure = RunFigure(f"comparison, {len(found.pairs)} steps", 9.0, 1.4 + 0.28 * max(1, len(pairs)))
+    figure.set_layout_engine("constrained")
+    axes = figure.subplots()
+    for row, pair in enumerate(pairs):
+        colour, here_s, there_s = CHANGE_COLOURS[change(pair)], pair.ran_s or 0.0, pair.other_ran_s or 0.0
+        axes.hlines(row, there_s, here_s, color=colour, alpha=0.5, linewidth=3)
+        axes.plot([there_s], [row], "o", markerfacecolor="none", markeredgecolor=_PALE, markersize=8)
+        axes.plot([here_s], [row], "o", color=colour, markersize=8, markeredgewidth=0)
+        text = f"  {signed(here_s - there_s)}"
+        _write(axes, 1.0, row, text, 8, transform=axes.get_yaxis_transform(), va="center", color=_PALE)
+    _time_axis(axes, max((max(p.ran_s or 0.0, p.other_ran_s or 0.0) for p in pairs), default=0.0), "run time of a step")
+    _name_rows(axes, list(range(len(pairs))), [pair.name for pair in pairs])
+    axes.set_ylim(max(1, len(pairs)) - 0.5, -0.5)
+    axes.set_title(
+        "Ring: the other run. Dot: this run, orange if slower, blue if faster", loc="left", fontsize=10, color=_INK
+    )
     return figure
 
 
@@ -208,6 +243,25 @@ def _draw_bar(axes: Axes, bar: Bar, row: int, colour: str, end_s: float) -> None
                 axes.hlines(row + _BAR / 2 + 0.05, span.start_s, span.end_s, color=_INK, linewidth=1.4, zorder=4)
 
 
+def _draw_fault(axes: Axes, band: FaultBand, end_s: float) -> None:
+    stroke, width = PALETTE[band.tone].light.stroke, max(band.end_s - band.start_s, end_s / 400)
+    axes.barh(band.row, width, _BAR, band.start_s, color=stroke, alpha=0.22, zorder=2)
+    axes.vlines(band.start_s, band.row - _BAR / 2, band.row + _BAR / 2, color=stroke, linewidth=2, zorder=3)
+    aside, align = (-1, "right") if band.before else (1, "left")
+    text = f"{band.mark} {band.text}"
+    _write(axes, band.start_s + aside * end_s * 0.006, band.row, text, 8, va="center", ha=align, zorder=4)
+
+
+def _draw_outage(axes: Axes, outage: Outage, top: int, rows: int, end_s: float) -> None:
+    stroke = PALETTE[OUTAGE_TONE[outage.kind]].light.stroke
+    width = max(outage.end_s - outage.start_s, end_s / 400)
+    axes.barh(top + (rows - 1) / 2, width, rows, outage.start_s, color=stroke, alpha=0.16, zorder=0)
+    axes.vlines(outage.start_s, top - 0.5, top + rows - 0.5, color=stroke, linewidth=1.6, zorder=1)
+    if outage.word and width / end_s * 78 > len(outage.word):
+        right, bottom = outage.end_s - end_s * 0.006, top + rows - 0.62
+        _write(axes, right, bottom, outage.word, 7, color=_PALE, va="bottom", ha="right", zorder=1)
+
+
 def _draw_shares(axes: Axes, record: RunRecord) -> None:
     shares = latencies(record).by_function
     rows = list(range(len(shares)))
@@ -224,7 +278,15 @@ def _draw_shares(axes: Axes, record: RunRecord) -> None:
     axes.set_ylim(max(1, len(shares)) - 0.5, -0.5)
     axes.set_title("Where the time went", loc="left", fontsize=11, color=_INK)
     if shares:
-        axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3, frameon=False, fontsize=8, borderaxespad=0)
+        axes.legend(
+            loc="lower right",
+            bbox_to_anchor=(1, 1),
+            ncols=3,
+            frameon=False,
+            fontsize=8,
+            borderaxespad=0,
+            labelcolor=_INK,
+        )
 
 
 def _time_axis(axes: Axes, end_s: float, label: str) -> None:
@@ -232,6 +294,7 @@ def _time_axis(axes: Axes, end_s: float, label: str) -> None:
     axes.set_xlim(0, end_s * 1.02 or 1.0)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: f"{seconds * factor:.4g}"))
     axes.set_xlabel(f"{label} ({unit})", fontsize=9, color=_PALE)
+    axes.set_facecolor("none")
     axes.tick_params(labelsize=8, colors=_PALE, length=0)
     axes.grid(axis="x", color=_PALE, alpha=0.2)
     axes.set_axisbelow(True)
@@ -251,7 +314,9 @@ def _legend(figure: Figure, colours: dict[str, str]) -> None:
     shown = list(colours.items())[:8]
     patches = [Polygon([(0, 0)], facecolor=colour, label=_legible(line(name, 28))) for name, colour in shown]
     if patches:
-        legend = figure.legend(handles=patches, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
+        legend = figure.legend(
+            handles=patches, loc="outside lower center", ncols=4, frameon=False, fontsize=8, labelcolor=_INK
+        )
         for text in legend.get_texts():
             text.set_parse_math(False)
 

@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from mpreg_lab.client.run import Run
-from mpreg_lab.client.sync import Client
-from mpreg_lab.cluster.local import LocalCluster, find_cluster
-from mpreg_lab.errors import MagicError, MpregError
+from mpreg_lab.errors import MpregError
 from mpreg_lab.types import StepName
 from mpreg_lab.workflow.model import Workflow
 from mpreg_lab.workflow.notation import Draft, parse
@@ -20,7 +18,9 @@ from mpreg_lab.workflow.plan import levels, validate
 from mpreg_lab.workflow.record import RunRecord, RunStatus
 
 from .cell_errors import plainly, told
+from .clusters import any_cluster
 from .feed import Feed
+from .settings import current
 from .view.static_html import run_html
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class WorkflowCell:
         """
         with self._telling():
             draft = parse(self._text)
-            target = self._find(cluster)
+            target = any_cluster(self._shell.user_ns, cluster)
             workflow = self._build(draft, name)
             validate(workflow)
             if not (self._silent or self._plain):
@@ -134,7 +134,8 @@ class WorkflowCell:
 
     def _build(self, draft: Draft, name: str) -> Workflow:
         self._lines = dict(draft.names)
-        script = draft.build(self._evaluate)
+        now = current()
+        script = draft.build(self._evaluate, retries=now.retries, backoff_s=now.backoff)
         self._lines = dict(script.lines)
         return msgspec.structs.replace(script.workflow, name=name)
 
@@ -142,14 +143,6 @@ class WorkflowCell:
         names = self._shell.user_ns
         # The user's own expressions, in their own notebook.
         return eval(code, {**names, **local} if local else names)  # noqa: S307
-
-    def _find(self, wanted: str | None) -> LocalCluster | Client:
-        named = self._shell.user_ns.get(wanted) if wanted else None
-        if isinstance(named, (LocalCluster, Client)):
-            return named
-        if named is not None:
-            raise MagicError(f"{wanted} is no cluster, but a value of type {type(named).__name__}")
-        return find_cluster(wanted)
 
     def _show(self, run: Run) -> Feed | None:
         if self._silent or self._plain:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import msgspec
 
@@ -14,10 +14,13 @@ from mpreg_lab.workflow.record import (
     Ended,
     Failed,
     Failure,
+    FaultNote,
     Finished,
+    Gone,
     Opened,
     Queued,
     Retrying,
+    Reused,
     Sent,
     Skipped,
     Started,
@@ -30,6 +33,7 @@ __all__ = [
     "Announce",
     "AnyRunEvent",
     "Beat",
+    "Belief",
     "Call",
     "CallFailed",
     "CallReturned",
@@ -62,6 +66,7 @@ __all__ = [
     "Pull",
     "Refused",
     "Register",
+    "Rerun",
     "Rumour",
     "RunDone",
     "RunUpdate",
@@ -69,6 +74,8 @@ __all__ = [
     "StepError",
     "Submit",
     "Unregister",
+    "Watch",
+    "Watched",
     "Welcome",
 ]
 
@@ -78,7 +85,21 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
 """Not NaN either: what is computed with it decides what happens next."""
 
-AnyRunEvent = Opened | Queued | Sent | Started | Finished | Failed | Retrying | Skipped | Cancelled | Ended
+AnyRunEvent = (
+    Opened
+    | Reused
+    | Gone
+    | Queued
+    | Sent
+    | Started
+    | Finished
+    | Failed
+    | Retrying
+    | Skipped
+    | Cancelled
+    | FaultNote
+    | Ended
+)
 
 
 # --- what nodes say of themselves ---------------------------------------------------------------------------------
@@ -137,6 +158,13 @@ class _Message(msgspec.Struct, frozen=True, tag_field="kind", omit_defaults=True
     """A message. `u` is chosen by who asks and stands in the reply."""
 
 
+class Rerun(msgspec.Struct, frozen=True):
+    """Which results of an earlier run of the same workflow are to be used again."""
+
+    run: RunId
+    steps: tuple[StepName, ...]
+
+
 class Submit(_Message, frozen=True, tag="submit"):
     """Run this workflow. Answered by RunUpdates and one RunDone with the same `u`, which names the run."""
 
@@ -151,6 +179,8 @@ class Submit(_Message, frozen=True, tag="submit"):
     """For each step how many positional arguments it has, and the names of the others: calls are checked before the
     run begins. Empty: they are not."""
     timeout_s: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    rerun: Rerun | None = None
+    """None: every step runs. Steps whose results the node cannot get any more run too, if somebody needs them."""
 
 
 class RunUpdate(_Message, frozen=True, tag="update"):
@@ -218,6 +248,44 @@ class Described(_Message, frozen=True, tag="described"):
     cluster_id: ClusterId
     node: NodeName
     members: tuple[Member, ...]
+
+
+class Watch(_Message, frozen=True, tag="watch"):
+    """How are you, now and whenever that changes? Answered by Watched, again and again, until the connection ends."""
+
+    u: str
+
+
+class NodeState(IntEnum):
+    """What is thought of a node. Of two thoughts on one incarnation the higher one counts."""
+
+    ALIVE = 0
+    SUSPECTED = 1
+    LOST = 2
+    LEFT = 3
+
+
+class Belief(NamedTuple):
+    """What a node thinks of another one."""
+
+    node: NodeName
+    state: NodeState
+
+
+class Watched(_Message, frozen=True, tag="watched"):
+    """How a node is; at most ten times a second, and only when something has changed. None: that is as before."""
+
+    u: str
+    member: Member | None = None
+    beliefs: tuple[Belief, ...] | None = None
+    """Of all others that it has heard of."""
+    connected: tuple[NodeName, ...] | None = None
+    """The nodes that a connection of any kind leads to, or comes from."""
+    running: Count = 0
+    waiting: Count = 0
+    """Steps under way on it, and given to it but not begun."""
+    ended: Count = 0
+    """Steps that have ended on it, in whatever way, since its life began."""
 
 
 class Meet(_Message, frozen=True, tag="meet"):
@@ -289,15 +357,6 @@ class Goodbye(_Message, frozen=True, tag="goodbye"):
     """I am leaving. No reply."""
 
     node: NodeName
-
-
-class NodeState(IntEnum):
-    """What is thought of a node. Of two thoughts on one incarnation the higher one counts."""
-
-    ALIVE = 0
-    SUSPECTED = 1
-    LOST = 2
-    LEFT = 3
 
 
 class Rumour(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -397,6 +456,8 @@ class Calls(_Message, frozen=True, tag="calls"):
     """Results that these calls refer to and the node does not have yet."""
     held: dict[StepName, NodeName] = {}
     """Results that the node must fetch itself, and where."""
+    borrowed: dict[StepName, RunId] = {}
+    """Those of `held` that are results of another run."""
 
 
 class CallStarted(msgspec.Struct, frozen=True, tag_field="outcome", tag="started", gc=False):
@@ -463,6 +524,8 @@ Message = (
     | Forget
     | Describe
     | Described
+    | Watch
+    | Watched
     | Meet
     | Register
     | Unregister

@@ -10,16 +10,17 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from functools import partial
 from typing import Protocol, TypeVar
 
+import msgspec
+
 from mpreg_lab.cluster.faults import FaultLog, Faults
-from mpreg_lab.cluster.opening import cluster_token, dialler
+from mpreg_lab.cluster.inprocess import InProcessHandle, InProcessLauncher
+from mpreg_lab.cluster.opening import Doorway, cluster_token
 from mpreg_lab.errors import ClusterError, UnknownNodeError
 from mpreg_lab.loop_thread import LoopThread
 from mpreg_lab.protocol.messages import Member
 from mpreg_lab.transport.base import Connection
-from mpreg_lab.transport.faulty import Network
 from mpreg_lab.transport.tokens import TokenFile
 from mpreg_lab.types import ClusterId, NodeName
 from mpreg_lab.workflow.plan import did_you_mean
@@ -46,10 +47,31 @@ class Actor(Protocol):
         """End it, and wait."""
 
 
+class _Launcher(InProcessLauncher):
+    """Starts nodes that are dialled by addresses alone, before their names are known."""
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__(stage.cluster_id, door=Doorway(stage.token), transport="ws")
+        self._stage = stage
+
+    async def dial(self, ours: str, member: Member) -> Connection:
+        """A connection from one server to another.
+
+        Raises:
+            ClusterError: If a server of another cluster id is there.
+        """
+        _check_cluster(self._stage, member.url)
+        name = member.name or self._stage.name_at(member.url)
+        return await super().dial(ours, msgspec.structs.replace(member, name=name))
+
+
 class Stage:
     """All servers of one cluster id: they share a token, and have a network between them that can be made worse.
 
     It is also the `Nodes` of their faults.
+
+    Attributes:
+        handles: Of all servers, those that were killed too.
     """
 
     def __init__(self, cluster_id: str) -> None:
@@ -57,25 +79,15 @@ class Stage:
         self.loop = LoopThread(f"mpreg-servers-{cluster_id}")
         self.token = cluster_token()
         self.actors: dict[NodeName, Actor] = {}
-        self._network = Network()
-        self._fault_log = FaultLog()
-        self._dial_url = dialler(self.token)
+        self.handles: list[InProcessHandle] = []
+        self.launcher = _Launcher(self)
+        self.fault_log = FaultLog(self.launcher, self.handles)
         self._token_file = TokenFile(self.cluster_id, self.token)
 
     @property
     def faults(self) -> Faults:
         """What can be done to these servers."""
-        return Faults(self, self.loop, self._network, self._fault_log)
-
-    async def dial(self, ours: NodeName, member: Member) -> Connection:
-        """A connection from one server to another.
-
-        Raises:
-            ClusterError: If a server of another cluster id is there.
-        """
-        _check_cluster(self, member.url)
-        theirs = member.name or self._name_at(member.url)
-        return await self._network.dial(ours, theirs, partial(self._dial_url, member))
+        return Faults(self, self.loop, self.fault_log)
 
     def tell_addresses(self) -> None:
         """Have other programs of this user, and clients here, find the token by the address."""
@@ -85,6 +97,10 @@ class Stage:
         """Nobody is on it any more."""
         self._token_file.remove()
         self.loop.stop()
+
+    def name_at(self, url: str) -> NodeName:
+        """The name of the server at an address; empty if there is none of this stage."""
+        return next((name for name, actor in self.actors.items() if actor.url == url), NodeName(""))
 
     @property
     def nodes(self) -> list[NodeName]:
@@ -113,9 +129,6 @@ class Stage:
         if actor is None:
             raise UnknownNodeError(f"there is no server {name!r}. " + did_you_mean(name, self.actors, "Servers: "))
         return actor
-
-    def _name_at(self, url: str) -> str:
-        return next((name for name, actor in self.actors.items() if actor.url == url), url)
 
 
 _lock = threading.RLock()

@@ -63,7 +63,8 @@ def random_script(
     at_s = chance.expovariate(1 / every_s)
     while at_s < duration_s:
         if dead is not None:
-            script.append((at_s, Restart(dead)))
+            # Healed first: a node that reaches nobody does not come up.
+            script += [(at_s, Heal(dead)), (at_s, Restart(dead))]
             dead = None
         elif kills and (not links or chance.random() < 0.2):
             dead = chance.choice(nodes)
@@ -71,9 +72,10 @@ def random_script(
         elif links:
             script.append((at_s, _on_link(chance, *chance.choice(links))))
         at_s += chance.expovariate(1 / every_s)
+    script.append((duration_s, Heal()))
     if dead is not None:
         script.append((duration_s, Restart(dead)))
-    return [*script, (duration_s, Heal())]
+    return script
 
 
 def _on_link(chance: random.Random, a: str, b: str) -> Action:

@@ -12,8 +12,8 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 
-from mpreg_lab.errors import FunctionError
-from mpreg_lab.node.whereabouts import current_node
+from mpreg_lab.errors import FunctionError, NoStepError
+from mpreg_lab.step_context import CurrentStep, current_step
 
 from ._stage import heard
 
@@ -23,13 +23,21 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Recorded(msgspec.Struct, frozen=True):
-    """One start of a function."""
+    """One start of a function.
+
+    Attributes:
+        step: The step that called it, None if none did: it has `run`, `step`, `attempt` and `node`.
+    """
 
     function: str
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
-    node: str | None
-    """None if it was not called by a node."""
+    step: CurrentStep | None = None
+
+    @property
+    def node(self) -> str | None:
+        """Where it ran; None if it was not called by a step."""
+        return None if self.step is None else str(self.step.node)
 
 
 class Recorder:
@@ -116,7 +124,7 @@ class Recorder:
 
     def _note(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         with self._lock:
-            self._calls.append(Recorded(name, args, kwargs, current_node()))
+            self._calls.append(Recorded(name, args, kwargs, _step()))
             reached = [wait for wait in self._waiting if self._reached(*wait[:2])]
             self._waiting = [wait for wait in self._waiting if wait not in reached]
         for _, _, future in reached:
@@ -133,3 +141,10 @@ class Recorder:
 
     def _reached(self, name: str, times: int) -> bool:
         return sum(call.function == name for call in self._calls) >= times
+
+
+def _step() -> CurrentStep | None:
+    try:
+        return current_step()
+    except NoStepError:
+        return None

@@ -16,13 +16,14 @@ import msgspec
 from msgspec.structs import force_setattr
 
 from mpreg_lab.client.verbs import verb
+from mpreg_lab.cluster.fault_actions import Kill, Restart
 from mpreg_lab.cluster.faults import Faults
-from mpreg_lab.cluster.opening import open_node
+from mpreg_lab.cluster.inprocess import InProcessHandle
 from mpreg_lab.cluster.spec import NodeSpec, default_slots, resource_names
 from mpreg_lab.errors import ClusterError, ClusterSpecError
 from mpreg_lab.node.functions import Function, function_name
 from mpreg_lab.node.server import Node
-from mpreg_lab.transport.base import Listener
+from mpreg_lab.protocol.messages import Member
 from mpreg_lab.types import FunctionName, Resource
 
 from ._stage import enter, heard, in_background, leave
@@ -155,7 +156,7 @@ class Server:
     def nodes(self) -> tuple[str, ...]:
         """The nodes of its cluster, as it sees them; none if it does not run."""
         life = self._life
-        return tuple(member.name for member in life.node.members) if life is not None and life.node is not None else ()
+        return () if life is None else tuple(member.name for member in life.members)
 
     @property
     def faults(self) -> Faults:
@@ -253,7 +254,7 @@ class Server:
             ClusterError: If it does not run.
         """
         life = self._running("kill()")
-        life.stage.loop.call(life.close(politely=False), doing="kill()")
+        life.stage.loop.call(life.kill(), doing="kill()")
 
     @verb
     def restart(self, timeout_s: float = 10.0) -> None:
@@ -266,10 +267,10 @@ class Server:
             life = self._life
             if life is None or life.ending is not None:
                 raise ClusterError(f"server {self.name!r} is not there to be restarted. Start it: server.start()")
-            life.stage.loop.call(life.close(politely=True), doing="restart()")
-            life.join_threads()
+            life.stage.loop.call(life.close(), doing="restart()")
             life.open(self._functions)
         life.wait(timeout_s)
+        life.stage.loop.call(life.restarted())
 
     def __enter__(self) -> Self:
         return self.start()
@@ -314,10 +315,9 @@ class Server:
 
     def _finish(self, life: _Life) -> None:
         try:
-            life.stage.loop.call(life.close(politely=True))
-            life.join_threads()
+            life.stage.loop.call(life.close())
         finally:
-            leave(life.stage, life.name)
+            life.leave()
             with self._lock:
                 self._life, self._begun = None, Future()
             life.ended.set_result(None)
@@ -340,13 +340,21 @@ class _Life:
 
     def __init__(self, server: Server) -> None:
         self.stage, self.name = enter(server.settings.cluster_id, server, server.settings.name)
-        self.alive = False
-        self.node: Node | None = None
         self.ending: Future[None] | None = None
         self.ended: Future[None] = Future()
         self._server = server
-        self._listener: Listener | None = None
+        self._handle: InProcessHandle | None = None
         self._joining: asyncio.Future[Any] | None = None
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can be reached."""
+        return self._handle is not None and self._handle.alive
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """The cluster, as it sees it."""
+        return self._handle.node.members if self._handle is not None and self._handle.alive else ()
 
     def open(self, functions: Mapping[FunctionName, tuple[Function, frozenset[Resource]]]) -> None:
         """Begin to come up."""
@@ -364,59 +372,69 @@ class _Life:
 
     async def offer(self, name: FunctionName, function: Function, resources: frozenset[Resource]) -> None:
         """Have the node offer a function, and wait until all nodes have heard."""
-        assert self.node is not None
-        _register(self.node, name, function, resources)
-        await self.node.announce()
+        assert self._handle is not None
+        _register(self._handle.node, name, function, resources)
+        await self._handle.node.announce()
 
-    async def close(self, *, politely: bool) -> None:
-        """End the node, or do to it what a crash does. May be called twice."""
+    async def close(self) -> None:
+        """End the node politely, in a moment. May be called twice."""
+        if (handle := await self._closing()) is not None:
+            # Others may hang: they find out by themselves that it has left.
+            await asyncio.wait((asyncio.ensure_future(handle.stop()),), timeout=_LEAVE_S)
+
+    async def kill(self) -> None:
+        """Do to the node what a crash does."""
+        if (handle := await self._closing()) is not None:
+            await self.stage.fault_log.befalls(Kill(self.name))
+            await handle.kill()
+
+    async def restarted(self) -> None:
+        """Have others hear that it was."""
+        await self.stage.fault_log.befalls(Restart(self.name))
+
+    def leave(self) -> None:
+        """Nothing more will be done on the stage. Not on its loop."""
+        if self._handle is not None:
+            self._handle.join_threads(_THREADS_END_S)
+            self.stage.handles.remove(self._handle)
+        leave(self.stage, self.name)
+
+    async def _closing(self) -> InProcessHandle | None:
         await self._opened.wait()  # a door that is half open cannot be closed
         if self._joining is not None:
             self._joining.cancel()
-        self.alive = False
-        listener, self._listener = self._listener, None
-        if listener is None or self.node is None:
-            return
-        await listener.close()
-        if politely:
-            # Others may hang: they find out by themselves that it has left.
-            await asyncio.wait((asyncio.ensure_future(self.node.stop()),), timeout=_LEAVE_S)
-        else:
-            self.node.kill()
-
-    def join_threads(self) -> None:
-        """Wait until the threads of its functions have ended, at most a moment."""
-        if self.node is not None:
-            self.node.join_threads(_THREADS_END_S)
+        return self._handle
 
     async def _come_up(self, functions: Mapping[FunctionName, tuple[Function, frozenset[Resource]]]) -> None:
         settings = self._server.settings
         spec = NodeSpec(self.name, settings.resources, settings.slots or default_slots())
         try:
-            self.node, self._listener = await open_node(
-                spec,
-                self.stage.cluster_id,
-                partial(self.stage.dial, self.name),
-                token=self.stage.token,
-                guests=settings.guests,
-                url=settings.url,
-            )
+            handle = await self.stage.launcher.start(spec, url=settings.url, guests=settings.guests)
+            port = urlsplit(handle.member.url).port
+            self._server.settings = settings = msgspec.structs.replace(settings, port=port, name=self.name)
+            self._enter(handle)
         finally:
             self._opened.set()
         for name, (function, resources) in functions.items():
-            _register(self.node, name, function, resources)
-        port = urlsplit(self._listener.url).port
-        self._server.settings = settings = msgspec.structs.replace(settings, port=port, name=self.name)
+            _register(handle.node, name, function, resources)
         if settings.advertised_urls:
-            self.node.set_url(settings.advertised_urls[0])
-        self.alive = True
+            handle.node.set_url(settings.advertised_urls[0])
         self.stage.tell_addresses()
+        await self.stage.fault_log.brief(handle)
         # Who has joined while the door was opened has not heard of the functions.
-        joins = [self.node.announce(), *(self.node.join(url) for url in _peers(settings))]
+        joins = [handle.node.announce(), *(handle.node.join(url) for url in _peers(settings))]
         self._joining = asyncio.gather(*joins)
         await asyncio.wait((self._joining,))
         if not self._joining.cancelled():
             self._joining.result()
+
+    def _enter(self, handle: InProcessHandle) -> None:
+        handles = self.stage.handles
+        if self._handle is None:
+            handles.append(handle)
+        else:
+            handles[handles.index(self._handle)] = handle
+        self._handle = handle
 
 
 def _register(node: Node, name: FunctionName, function: Function, resources: frozenset[Resource]) -> None:

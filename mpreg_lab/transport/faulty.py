@@ -22,7 +22,7 @@ from mpreg_lab.types import Frame
 
 from .base import OPEN_TIMEOUT_S, Connection
 
-__all__ = ["Cable", "FaultyConnection", "LinkFaults", "Network"]
+__all__ = ["Cable", "FaultyConnection", "LinkFaults", "Network", "Wiring"]
 
 
 class Cable(StrEnum):
@@ -50,6 +50,16 @@ class LinkFaults(msgspec.Struct, frozen=True):
     cable: Cable = Cable.WHOLE
 
 
+class Wiring(msgspec.Struct, frozen=True):
+    """All that a network does to frames: enough for another one to do the same."""
+
+    links: tuple[tuple[str, str, LinkFaults], ...] = ()
+    """Source, target, and what happens to frames from the one to the other."""
+    seed: int = 0
+    seeded: int = 0
+    """Counts how often chance began anew."""
+
+
 _CALM = LinkFaults()
 _SETTLED_S = 0.5
 
@@ -61,17 +71,26 @@ class Network:
         self._links: dict[tuple[str, str], LinkFaults] = {}
         self._dice: dict[tuple[str, str], random.Random] = {}
         self._seed = 0
+        self._seeded = 0
         self._torn: list[FaultyConnection] = []
         self._connections: weakref.WeakSet[FaultyConnection] = weakref.WeakSet()
+        self.on_change: Callable[[], object] = lambda: None
+        """Called when something was done to a link."""
 
     def seed(self, seed: int) -> None:
         """Throw the dice of every link anew, from here on the same for the same seed."""
         self._seed = seed
+        self._seeded += 1
         self._dice.clear()
 
     def faults(self, source: str, target: str) -> LinkFaults:
         """What happens to frames from one to the other."""
         return self._links.get((source, target), _CALM)
+
+    @property
+    def faulty(self) -> dict[tuple[str, str], LinkFaults]:
+        """The directions of links to which something was done."""
+        return dict(self._links)
 
     def change(self, source: str, target: str, faults: LinkFaults) -> None:
         """From now on, treat frames from one to the other so."""
@@ -80,12 +99,28 @@ class Network:
             self._links.pop((source, target), None)
         else:
             self._links[source, target] = faults
+        self.on_change()
         for connection in list(self._connections):
             # A stream that has a hole cannot go on.
             torn = before.cable is Cable.DEAD is not faults.cable
             if {connection.ours, connection.theirs} == {source, target} and (torn or faults.cable is Cable.BROKEN):
                 connection.abort()
                 self._torn.append(connection)
+
+    @property
+    def wiring(self) -> Wiring:
+        """What is wrong between whom, as a value."""
+        links = tuple((*ends, faults) for ends, faults in self._links.items())
+        return Wiring(links, self._seed, self._seeded)
+
+    def rewire(self, wiring: Wiring) -> None:
+        """Do what another network does."""
+        if wiring.seeded != self._seeded:
+            self.seed(wiring.seed)
+            self._seeded = wiring.seeded
+        wanted = {(source, target): faults for source, target, faults in wiring.links}
+        for link in self._links.keys() | wanted.keys():
+            self.change(*link, wanted.get(link, _CALM))
 
     async def settled(self) -> None:
         """Wait until everybody knows of the connections that were cut, at most a moment."""

@@ -10,7 +10,7 @@ It is long because every transition of a step stands here, in one place where al
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -25,9 +25,12 @@ from .record import (
     Ended,
     Failed,
     Failure,
+    FaultNote,
     Finished,
+    Gone,
     Queued,
     Retrying,
+    Reused,
     RunEvent,
     RunStatus,
     Sent,
@@ -35,6 +38,7 @@ from .record import (
     Started,
     StepStatus,
 )
+from .reuse import Reuse, reusable
 
 __all__ = [
     "Abort",
@@ -164,6 +168,10 @@ class RunMachine:
     `start` and `handle` return what is to be done; `take_events` what became known since it was last called, where a
     step that went through several states gives only what its record needs: a short step is one event.
 
+    Args:
+        reuse: What was done in an earlier run. None: everything runs.
+        nodes: Of the cluster, in its order: only to be told.
+
     Attributes:
         values: Key to whatever `Returned` gave as the value.
         errors: Key of a failed step to whatever stands for its exception.
@@ -171,9 +179,11 @@ class RunMachine:
         late: How many outcomes came after their attempt was given up; they were dropped.
     """
 
-    def __init__(self, plan: Plan, placer: Placer) -> None:
+    def __init__(self, plan: Plan, placer: Placer, reuse: Reuse | None = None, nodes: Sequence[NodeName] = ()) -> None:
         count = len(plan.needs)
         self.plan = plan
+        self._reuse = reuse
+        self._nodes = nodes
         self.values: dict[int, Any] = {}
         self.errors: dict[int, Any] = {}
         self.status = RunStatus.RUNNING
@@ -215,15 +225,21 @@ class RunMachine:
         """Whether a step is under way on that node."""
         return any(self._node[key] == node and self._is_out(key) for key in self.plan.order)
 
+    def node_of(self, key: int) -> NodeName | None:
+        """Who has the step, or made its result; None if it was given to nobody."""
+        return self._node[key]
+
     def states(self) -> list[tuple[StepName, StepStatus]]:
         """Where each step is, in the order of the workflow."""
         return [(step.name, state) for step, state in zip(self._steps, self._state, strict=True)]
 
     def start(self, now_s: float = 0.0) -> list[Execute | Abort]:
-        """Begin: all steps that need nothing."""
-        self._log.append(self.plan.opened())
+        """Begin: all steps that need nothing, or only what is there already."""
+        self._log.append(self.plan.opened(self._nodes))
+        if self._reuse is not None:
+            self._take_over(self._reuse, now_s)
         for key, missing in enumerate(self._missing):
-            if not missing:
+            if not missing and self._state[key] is StepStatus.WAITING:
                 self._ready(key, now_s)
         return self._take_todo(now_s)
 
@@ -237,6 +253,11 @@ class RunMachine:
             else:
                 self.late += 1
         return self._take_todo(now_s)
+
+    def note(self, fault: FaultNote) -> None:
+        """Something befell the cluster: it is told, and changes nothing. After the end it is not told."""
+        if not self._over:
+            self._log.append(fault)
 
     def take_events(self) -> list[RunEvent]:
         """What became known since the last call, in an order that RunRecord.apply takes."""
@@ -359,6 +380,21 @@ class RunMachine:
             self._end(key, StepStatus.CANCELLED, Cancelled(event.now_s, self._steps[key].name))
 
     # --- one step ---
+
+    def _take_over(self, reuse: Reuse, now_s: float) -> None:
+        reused = reusable(self.plan, reuse)
+        for key, step in enumerate(self._steps):
+            if key in reused:
+                earlier = reuse.results.get(key)
+                if earlier is not None:
+                    self.values[key], self._node[key] = earlier.value, earlier.node
+                self._state[key] = StepStatus.REUSED
+                self._left -= 1
+                for dependent in self.plan.dependents[key]:
+                    self._missing[dependent] -= 1
+                self._log.append(Reused(now_s, step.name, self._node[key]))
+            elif key in reuse.steps:
+                self._log.append(Gone(now_s, step.name))
 
     def _ready(self, key: int, now_s: float) -> None:
         """Nothing is missing: place the step, with what can follow it in one piece."""

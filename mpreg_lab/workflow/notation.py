@@ -72,19 +72,26 @@ class Draft:
         self._lines = _evaluation_order(source, lines)
         self._wanted = wanted
 
-    def build(self, evaluate: Evaluate) -> Script:
+    def build(self, evaluate: Evaluate, *, retries: int = 0, backoff_s: float = 0.0) -> Script:
         """The workflow, after evaluating what must be, each expression once and in the order of the lines.
 
         A fan-out that is used above its own line is evaluated just before the line that uses it.
 
+        Args:
+            retries: Of steps that do not say `retry(n)`. backoff_s: The same.
+
         Raises:
             NotationError: If an expression raises, or if its value cannot be where it stands.
         """
+        retrying = {"retries": retries, "backoff_s": backoff_s}
         steps: dict[StepName, list[Step]] = {name: [] for name in self.names}
         known: dict[StepName, Ref | _Members] = {name: Ref(name) for name in self.names}
         groups: dict[StepName, Group] = {}
         for line in self._lines:
-            steps[line.name] = self._steps(line, evaluate, {name: known[name] for name in line.uses})
+            made = self._steps(line, evaluate, {name: known[name] for name in line.uses})
+            if "retries" not in line.options and retries:
+                made = [msgspec.structs.replace(step, **retrying) for step in made]
+            steps[line.name] = made
             if line.fan_out:
                 names = tuple(step.name for step in steps[line.name])
                 known[line.name] = _Members(line.name, names)
@@ -126,9 +133,11 @@ class Draft:
         try:
             return Step(name, line.function, args, kwargs, **options)
         except (InvalidStepError, TypeError) as exc:  # TypeError: resources that have no hash
-            place = next((node for field, node in line.options.items() if _is_wrong(field, options[field])), None)
-            message = str(exc) if isinstance(exc, InvalidStepError) else f"step {name!r}: resources must be names"
-            raise self._source.error(place or line.statement.value, message, step=name) from exc
+            field = next((field for field in line.options if _is_wrong(field, options[field])), "")
+            message = str(exc) if isinstance(exc, InvalidStepError) else f"step {name!r}: @ takes names of resources"
+            # In the words of the cell: who wrote timeout(0) has never heard of timeout_s.
+            message = message.replace(f": {field} must be ", f": {_WRITTEN.get(field, field)} takes ", 1)
+            raise self._source.error(line.options.get(field, line.statement.value), message, step=name) from exc
 
     def _returns(self, evaluate: Evaluate, known: Mapping[StepName, Ref | _Members]) -> tuple[StepName, ...] | None:
         if self._wanted is None:
@@ -239,6 +248,17 @@ def _draft(source: Source) -> Draft:
     reader = LineReader(source, kinds, free_names)
     wanted = None if returned is None else [_wanted(source, node, kinds, reader) for node in returned]
     return Draft(source, lines, wanted, free_names)
+
+
+_WRITTEN = {
+    "resources": "@",
+    "retries": "retry(n)",
+    "backoff_s": "backoff=",
+    "timeout_s": "timeout(s)",
+    "wait_for_s": "wait_for(s)",
+    "node": 'on("node")',
+}
+"""How a cell writes the fields of Step."""
 
 
 # --- statements ---

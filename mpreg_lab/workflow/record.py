@@ -19,10 +19,14 @@ __all__ = [
     "Ended",
     "Failed",
     "Failure",
+    "FaultKind",
+    "FaultNote",
     "Finished",
+    "Gone",
     "Opened",
     "Queued",
     "Retrying",
+    "Reused",
     "RunEvent",
     "RunRecord",
     "RunStatus",
@@ -46,10 +50,17 @@ class StepStatus(StrEnum):
     RETRYING = "retrying"
     """An attempt failed and another one will follow."""
     DONE = "done"
+    REUSED = "reused"
+    """Not run: its result is that of an earlier run."""
     FAILED = "failed"
     SKIPPED = "skipped"
     """A step that it needs failed."""
     CANCELLED = "cancelled"
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the step has a result, however it came by it."""
+        return self in _SUCCEEDED
 
     @property
     def ended(self) -> bool:
@@ -57,7 +68,8 @@ class StepStatus(StrEnum):
         return self in _ENDED
 
 
-_ENDED = frozenset((StepStatus.DONE, StepStatus.FAILED, StepStatus.SKIPPED, StepStatus.CANCELLED))
+_SUCCEEDED = frozenset((StepStatus.DONE, StepStatus.REUSED))
+_ENDED = _SUCCEEDED | {StepStatus.FAILED, StepStatus.SKIPPED, StepStatus.CANCELLED}
 
 
 class RunStatus(StrEnum):
@@ -76,6 +88,29 @@ class Failure(msgspec.Struct, frozen=True):
     message: str
     traceback: str = ""
     """The frames of the function and what it called, as Python prints them; none of ours."""
+
+
+class FaultKind(StrEnum):
+    """What befalls links and nodes, on purpose, and what the node that coordinates a run notices of others."""
+
+    CUT = "cut"
+    DELAY = "delay"
+    DROP = "drop"
+    DUPLICATE = "duplicate"
+    REORDER = "reorder"
+    HEAL = "heal"
+    KILL = "kill"
+    RESTART = "restart"
+    PAUSE = "pause"
+    RESUME = "resume"
+    SUSPECTED = "suspected"
+    LOST = "lost"
+    BACK = "back"
+
+    @property
+    def noticed(self) -> bool:
+        """Whether it was noticed, and not done."""
+        return self in (FaultKind.SUSPECTED, FaultKind.LOST, FaultKind.BACK)
 
 
 class StepPlan(msgspec.Struct, frozen=True):
@@ -105,6 +140,22 @@ class Opened(RunEvent, frozen=True, tag="opened"):
     groups: tuple[Group, ...] = ()
     name: str = ""
     """Of the workflow; may be empty."""
+    nodes: tuple[NodeName, ...] = ()
+    """Of the cluster, as far as they are known, in its order."""
+
+
+class Reused(RunEvent, frozen=True, tag="reused"):
+    """The step does not run: its result is that of an earlier run."""
+
+    step: StepName
+    node: NodeName | None = None
+    """Who made the result; None if that is not known."""
+
+
+class Gone(RunEvent, frozen=True, tag="gone"):
+    """The result of an earlier run was to be used again, but is not to be had any more: the step runs."""
+
+    step: StepName
 
 
 class Queued(RunEvent, frozen=True, tag="queued"):
@@ -186,6 +237,18 @@ class Cancelled(RunEvent, frozen=True, tag="cancelled"):
     step: StepName
 
 
+class FaultNote(RunEvent, frozen=True, tag="fault"):
+    """Something befell the cluster while the run went on, or before and lasts: `now_s` is then negative."""
+
+    kind: FaultKind
+    text: str
+    """In words, such as `a-b cut`."""
+    nodes: tuple[NodeName, ...] = ()
+    """The node, or the two ends of the link; all if there are none. One end may be "client"."""
+    over: bool = False
+    """Whether what `kind` says ends with it, and does not begin."""
+
+
 class Ended(RunEvent, frozen=True, tag="ended"):
     """The run is over."""
 
@@ -227,6 +290,8 @@ class StepRecord(msgspec.Struct):
     printed: str = ""
     earlier: list[Attempt] = []
     """Attempts before the last."""
+    gone: bool = False
+    """Whether it ran because its result of an earlier run was not to be had any more."""
 
     @property
     def name(self) -> StepName:
@@ -261,21 +326,25 @@ class RunRecord:
         steps: Name to record, in the order in which the workflow lists them.
         groups: Fan-outs.
         name: Of the workflow; may be empty.
+        nodes: Those of the cluster when the run began, in its order, as far as they are known.
         status: Of the whole run.
         duration_s: Seconds from begin to end; None until it has ended.
         now_s: The time of the latest event, seconds since the run began.
+        faults: What befell the cluster meanwhile, by time.
         version: Counts the events; equal versions, equal records.
     """
 
-    __slots__ = ("duration_s", "groups", "name", "now_s", "status", "steps", "version")
+    __slots__ = ("duration_s", "faults", "groups", "name", "nodes", "now_s", "status", "steps", "version")
 
     def __init__(self) -> None:
         self.steps: dict[StepName, StepRecord] = {}
         self.groups: tuple[Group, ...] = ()
         self.name = ""
+        self.nodes: tuple[NodeName, ...] = ()
         self.status = RunStatus.RUNNING
         self.duration_s: float | None = None
         self.now_s = 0.0
+        self.faults: tuple[FaultNote, ...] = ()
         self.version = 0
 
     @classmethod
@@ -295,8 +364,9 @@ class RunRecord:
     def copy(self) -> RunRecord:
         """The record as it is now; later events change only the original."""
         twin = RunRecord()
-        twin.groups, twin.name, twin.status = self.groups, self.name, self.status
+        twin.groups, twin.name, twin.nodes, twin.status = self.groups, self.name, self.nodes, self.status
         twin.duration_s, twin.now_s, twin.version = self.duration_s, self.now_s, self.version
+        twin.faults = self.faults
         # Lists in a step are replaced, never changed, so that the copy may share them.
         twin.steps = {name: copy(step) for name, step in self.steps.items()}
         return twin
@@ -323,7 +393,16 @@ class RunRecord:
 
 def _opened(record: RunRecord, event: Opened) -> None:
     record.steps = {plan.name: StepRecord(plan) for plan in event.steps}
-    record.groups, record.name = event.groups, event.name
+    record.groups, record.name, record.nodes = event.groups, event.name, event.nodes
+
+
+def _reused(record: RunRecord, event: Reused) -> None:
+    step = record.steps[event.step]
+    step.status, step.node = StepStatus.REUSED, event.node
+
+
+def _gone(record: RunRecord, event: Gone) -> None:
+    record.steps[event.step].gone = True
 
 
 def _queued(record: RunRecord, event: Queued) -> None:
@@ -378,12 +457,19 @@ def _cancelled(record: RunRecord, event: Cancelled) -> None:
         step.ended_s = step.known_s = event.now_s
 
 
+def _fault(record: RunRecord, event: FaultNote) -> None:
+    # Notes of different nodes may come in another order than that of their times.
+    record.faults = tuple(sorted((*record.faults, event), key=lambda note: note.now_s))
+
+
 def _ended(record: RunRecord, event: Ended) -> None:
     record.status, record.duration_s = event.status, event.now_s
 
 
 _APPLY: dict[type, Callable[[RunRecord, Any], None]] = {
     Opened: _opened,
+    Reused: _reused,
+    Gone: _gone,
     Queued: _queued,
     Sent: _sent,
     Started: _started,
@@ -392,5 +478,6 @@ _APPLY: dict[type, Callable[[RunRecord, Any], None]] = {
     Retrying: _retrying,
     Skipped: _skipped,
     Cancelled: _cancelled,
+    FaultNote: _fault,
     Ended: _ended,
 }

@@ -15,6 +15,7 @@ LEVELS = {
     "errors": 0,
     "types": 0,
     "lending": 0,
+    "step_context": 0,
     "loop_thread": 0,
     "workflow": 1,
     "protocol": 2,
@@ -94,7 +95,7 @@ IMPURE_LIBRARIES = {
 }
 
 SEES_ONLY = {
-    "notebook.view": ("notebook.view", "workflow.record", "workflow.model", "types"),
+    "notebook.view": ("notebook.view", "workflow.record", "workflow.faults", "workflow.model", "types"),
     "notebook.widgets": ("notebook.widgets", "notebook.view", "workflow.record", "workflow.model", "types"),
     "examples": ("__init__", "examples"),
 }

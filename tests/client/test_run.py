@@ -1,7 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import gc
+import pickle
 import threading
+import weakref
 from concurrent.futures import Future
 from typing import Any
 
@@ -16,9 +20,10 @@ from mpreg_lab.errors import (
     StepSkippedError,
     UnknownStepError,
     UnserialisableResultError,
+    UnserialisableRunError,
 )
 from mpreg_lab.protocol.messages import RunDone, StepError
-from mpreg_lab.protocol.payload import Payload
+from mpreg_lab.protocol.payload import CannotTravelError, Payload
 from mpreg_lab.types import RunId
 from mpreg_lab.workflow import record
 from mpreg_lab.workflow.model import Group, Ref, Step, Workflow
@@ -26,12 +31,13 @@ from mpreg_lab.workflow.plan import validate
 from mpreg_lab.workflow.record import RunStatus
 
 untyped: Any = record
-Ended, Failed, Failure, Finished, Queued, Skipped = (
+Ended, Failed, Failure, Finished, Queued, Reused, Skipped = (
     untyped.Ended,
     untyped.Failed,
     untyped.Failure,
     untyped.Finished,
     untyped.Queued,
+    untyped.Reused,
     untyped.Skipped,
 )
 NO = Failure("ValueError", "no", "")
@@ -59,6 +65,12 @@ class Client:
             found.set_result(Payload.of(self.values[step]))
         else:
             found.set_exception(StepNotFinishedError(f"no result of {step!r} any more"))
+        return found
+
+    def again(self, run: Run, keep: tuple[str, ...], timeout: float | None) -> Future[Run]:
+        self.asked.append(f"again {' '.join(keep)}")
+        found: Future[Run] = Future()
+        found.set_result(Run(RunId("again"), run.plan, self, timeout=timeout, source=run))
         return found
 
 
@@ -263,3 +275,38 @@ def test_changes_are_told_and_the_end_once():
 def test_a_repr_counts_steps_by_state():
     assert repr(begun()) == "Run(4 steps: 4 waiting)"
     assert repr(failed()) == "Run(4 steps: 2 done, 1 failed, 1 skipped)"
+
+
+# --- once more ----------------------------------------------------------------------------------------------------
+
+
+def test_what_is_kept_of_a_run_that_runs_again():
+    client = Client()
+    run = ended(client)
+
+    for options in ({}, {"from_failed": True}, {"from_step": "b"}, {"from_step": "parts"}, {"from_step": "a"}):
+        run.rerun(wait=False, **options)
+    assert client.asked == ["again ", "again a b parts[0] parts[1]", "again a parts[0] parts[1]", "again a b", "again "]
+
+
+def test_the_earlier_run_is_held_until_its_results_were_taken_over():
+    run = ended()
+    again, held = run.rerun(wait=False), weakref.ref(run)
+
+    del run
+    gc.collect()
+    assert held() is not None
+    again.apply([Reused(0.0, "a", "n1")])
+    gc.collect()
+    assert held() is None
+
+
+@pytest.mark.parametrize("take", [pickle.dumps, copy.copy, copy.deepcopy])
+def test_a_run_cannot_be_pickled_and_says_what_can(take: Any):
+    with pytest.raises(UnserialisableRunError, match=r"run\.to_json\(\).*run\.record"):
+        take(ended())
+
+
+def test_a_run_that_is_an_argument_is_named_as_what_cannot_travel():
+    with pytest.raises(CannotTravelError, match=r"Run at value\[0\]"):
+        Payload.of([ended()]).pack()

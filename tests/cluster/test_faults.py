@@ -4,21 +4,52 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from mpreg_lab import Client, LocalCluster, Step, Workflow
-from mpreg_lab.cluster.faults import Action, Cut, Delay, Heal, Kill, Pause, Restart
-from mpreg_lab.errors import ClusterError, ClusterSpecError, NodeLostError, StepTimeoutError, UnknownNodeError
+from mpreg_lab.client.run import Run
+from mpreg_lab.cluster.fault_actions import note
+from mpreg_lab.cluster.faults import Action, Cut, Delay, Drop, Duplicate, Heal, Kill, Pause, Reorder, Restart, Resume
+from mpreg_lab.cluster.faults import Done as FaultDone
+from mpreg_lab.errors import ClusterSpecError, ConnectionLostError, NodeLostError, StepTimeoutError, UnknownNodeError
 from mpreg_lab.testing.faults import random_script
+from mpreg_lab.types import StepName
 
 PATIENCE_S = 20.0
+STEP = StepName("s")
+NODES: dict[str, list[str]] = {"a": [], "b": ["w"], "c": ["x"]}
 
 
-@pytest.fixture(params=["memory", "ws"])
+@pytest.fixture(params=["memory", "ws", "processes"])
 def cluster(request: pytest.FixtureRequest) -> Iterator[LocalCluster]:
-    with LocalCluster({"a": [], "b": ["w"], "c": ["x"]}, transport=request.param) as cluster:
+    processes = request.param == "processes"
+    with LocalCluster(NODES, processes=processes, transport="memory" if processes else request.param) as cluster:
         yield cluster
+
+
+class Starts:
+    """A function that gives back its argument, and a file with a line for each of its starts, in whatever process."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        name = str(path)
+
+        def work(i: int) -> int:
+            with Path(name).open("a") as file:
+                file.write(f"{i}\n")
+            return i
+
+        self.work = work
+
+    def __call__(self) -> list[int]:
+        return sorted(map(int, self._path.read_text().split())) if self._path.exists() else []
+
+
+@pytest.fixture
+def starts(tmp_path: Path) -> Starts:
+    return Starts(tmp_path / "starts")
 
 
 def until(true: Callable[[], bool]) -> None:
@@ -33,9 +64,8 @@ def fan(function: str, count: int) -> Workflow:
     return Workflow([Step(f"s{i}", function, (i,)) for i in range(count)])
 
 
-def test_a_step_beyond_a_cut_link_is_lost_and_one_after_healing_is_not(cluster):
-    started: list[int] = []
-    cluster.register(started.append, name="work", resources="w")
+def test_a_step_beyond_a_cut_link_is_lost_and_one_after_healing_is_not(cluster, starts):
+    cluster.register(starts.work, resources="w")
     cluster.faults.cut("a", "b")
 
     with pytest.raises(NodeLostError, match="node 'b' went away with step 'work' under way"):
@@ -43,7 +73,7 @@ def test_a_step_beyond_a_cut_link_is_lost_and_one_after_healing_is_not(cluster):
     cluster.faults.heal("a", "b")
     cluster.run(Workflow([Step("again", "work", (2,), retries=9, backoff_s=0.01)]))
 
-    assert started == [2]
+    assert starts() == [2]
 
 
 def test_a_cut_link_costs_no_node_its_place_while_others_reach_it(cluster):
@@ -55,33 +85,26 @@ def test_a_cut_link_costs_no_node_its_place_while_others_reach_it(cluster):
     assert set(cluster.nodes) == {"a", "b", "c"}
 
 
-def test_a_step_whose_call_is_dropped_ends_by_its_timeout_and_never_started(cluster):
-    started: list[int] = []
-    cluster.register(started.append, name="work", resources="w")
+def test_a_step_whose_call_is_dropped_ends_by_its_timeout_and_never_started(cluster, starts):
+    cluster.register(starts.work, resources="w")
     cluster.call("work", 0)
     cluster.faults.drop("a", "b", 1.0)
 
     with pytest.raises(StepTimeoutError):
         cluster.run(Workflow([Step("s", "work", (1,), timeout_s=0.05)]))
 
-    assert started == [0]
+    assert starts() == [0]
 
 
-def test_what_is_delivered_twice_starts_once(cluster):
-    started: list[int] = []
-
-    @cluster.function(resources="w")
-    def work(i):
-        started.append(i)
-        return i
-
+def test_what_is_delivered_twice_starts_once(cluster, starts):
+    cluster.register(starts.work, resources="w")
     cluster.call("work", -1)
     cluster.faults.duplicate("a", "b", 1.0)
 
     run = cluster.run(fan("work", 20))
 
     assert run.results == {f"s{i}": i for i in range(20)}
-    assert sorted(started) == list(range(-1, 20))
+    assert starts() == list(range(-1, 20))
 
 
 def test_a_run_over_slow_and_disordered_links_gives_what_it_always_gives(cluster):
@@ -123,12 +146,13 @@ def test_a_script_is_followed_in_order_and_is_in_the_log(cluster):
     assert set(cluster.nodes) == {"a", "b", "c"}
 
 
-def test_what_a_script_cannot_do_is_in_the_log_and_the_rest_is_done(cluster):
-    assert cluster.faults.play([(0.0, Pause("a")), (0.0, Kill("b")), (0.0, Kill("b"))]).wait(PATIENCE_S)
+def test_what_a_script_cannot_do_is_in_the_log_and_the_rest_is_done():
+    with LocalCluster(NODES) as cluster:
+        assert cluster.faults.play([(0.0, Pause("a")), (0.0, Kill("b")), (0.0, Kill("b"))]).wait(PATIENCE_S)
 
-    paused, killed, again = cluster.faults.log
-    assert "cannot be paused by itself" in paused.error
-    assert (killed.error, "has ended" in again.error) == ("", True)
+        paused, killed, again = cluster.faults.log
+        assert "cannot be paused by itself" in paused.error
+        assert (killed.error, "has ended" in again.error) == ("", True)
 
 
 def test_a_script_that_is_stopped_does_nothing_more(cluster):
@@ -153,15 +177,173 @@ def test_what_makes_no_sense_is_refused(cluster, action, error, message):
     assert cluster.faults.log == ()
 
 
-def test_links_between_processes_are_out_of_reach_but_their_nodes_are_not():
-    with LocalCluster({"a": [], "b": []}, processes=True) as cluster:
-        with pytest.raises(ClusterError, match="processes of their own cannot be reached"):
-            cluster.faults.cut("a", "b")
-        cluster.faults.pause("b")
-        cluster.faults.resume("b")
-        cluster.faults.kill("b")
+def test_the_link_of_our_own_client_suffers_too(cluster):
+    cluster.register(str, name="work", resources="w")
+    cluster.faults.cut("client", "a")
+    cluster.faults.cut("client", "b")
 
-        assert set(cluster.nodes) == {"a"}
+    assert cluster.call("work", 1) == "1"  # by way of c
+
+    cluster.faults.cut("client", "c")
+    with pytest.raises(ConnectionError):
+        cluster.call("work", 2)
+    cluster.faults.heal()
+    assert cluster.call("work", 3) == "3"
+
+
+def test_a_node_that_comes_up_again_suffers_from_what_lasts(cluster, starts):
+    cluster.register(starts.work, resources="w")
+    cluster.faults.cut("a", "b")
+    cluster.kill("a")
+    cluster.restart("a")
+
+    with Client(cluster.nodes["a"].url, token=cluster.token) as client, pytest.raises(NodeLostError):
+        client.call("work", 1)
+
+    assert starts() == []
+
+
+# --- in the records of runs ---
+
+
+def ended(run: Run) -> Run:
+    assert run.join(PATIENCE_S)
+    return run
+
+
+def kinds(run: Run) -> list[str]:
+    """What befell the run; a suspicion comes before a loss or not, as the connections of a node end one by one."""
+    return [fault.kind.value for fault in run.record.faults if fault.kind.value != "suspected"]
+
+
+def under_way(cluster: LocalCluster, seconds: float = 0.3, **options) -> Run:
+    """A run of one step on b, which runs."""
+    cluster.register(time.sleep, name="nap", resources="w")
+    run = cluster.submit(Workflow([Step("s", "nap", (seconds,), **options)]))
+    until(lambda: run.record.steps[STEP].status == "running")
+    return run
+
+
+def test_a_run_has_what_befell_the_cluster_meanwhile(cluster):
+    run = under_way(cluster)
+    cluster.faults.delay("a", "c", 0.001)
+    cluster.faults.heal()
+
+    faults = ended(run).record.faults
+
+    assert [(fault.kind, fault.text, fault.nodes) for fault in faults] == [
+        ("delay", "a-c delayed by 0.001 s", ("a", "c")),
+        ("heal", "all links healed", ()),
+    ]
+    step = run.record.steps[STEP]
+    assert step.started_s is not None
+    assert step.ended_s is not None
+    assert step.started_s < faults[0].now_s <= faults[1].now_s < step.ended_s
+    assert list(run.faults["text"]) == [fault.text for fault in faults]
+
+
+def test_a_run_that_ends_by_a_fault_has_it(cluster):
+    run = under_way(cluster, 20.0)
+    cluster.kill("b")
+
+    assert kinds(ended(run)) == ["kill", "lost"]
+    assert isinstance(run.exception, NodeLostError)
+
+
+def test_a_run_whose_entry_node_is_killed_has_that_too(cluster):
+    run = under_way(cluster, 20.0)
+    cluster.kill("a")
+
+    assert kinds(ended(run)) == ["kill"]
+    assert isinstance(run.exception, ConnectionLostError)
+
+
+def test_a_node_that_is_restarted_while_it_lives_is_stopped_and_comes_back(cluster):
+    run = under_way(cluster, retries=3, wait_for_s=PATIENCE_S)
+    cluster.restart("b")
+
+    told = kinds(ended(run))
+    assert told.index("kill") < told.index("restart")
+    assert run.record.faults[0].text == "b stopped"
+
+
+def test_what_began_before_a_run_and_lasts_is_in_it_from_before_its_begin(cluster):
+    cluster.register(str, name="work", resources="w")
+    cluster.faults.delay("b", "c", 0.001)
+    cluster.faults.drop("b", "c", 0.5)
+    cluster.faults.drop("b", "c", 0.0)
+
+    (fault,) = cluster.run(fan("work", 1)).record.faults
+
+    assert fault.text == "b-c delayed by 0.001 s"
+    assert fault.now_s < 0.0
+
+
+def test_runs_of_other_clients_have_it_and_runs_that_have_ended_do_not(cluster):
+    before = cluster.run(Workflow([Step("s", "echo", (1,))]))
+    cluster.register(time.sleep, name="nap", resources="w")
+    with Client(cluster.url, token=cluster.token) as client:
+        run = client.submit(Workflow([Step("s", "nap", (0.3,))]))
+        until(lambda: run.record.steps[STEP].status == "running")
+        cluster.faults.delay("b", "c", 0.001)
+
+        assert kinds(ended(run)) == ["delay"]
+    assert before.record.faults == ()
+
+
+def test_a_pause_is_in_the_run_from_when_it_began_though_the_entry_node_was_halted():
+    with LocalCluster(NODES, processes=True) as cluster:
+        run = under_way(cluster, 1.0)
+        for node in ("a", "b"):
+            cluster.pause(node)
+        cluster.faults.delay("b", "c", 0.001)
+        for node in ("b", "a"):
+            cluster.resume(node)
+
+        faults = [fault for fault in ended(run).record.faults if not fault.kind.noticed]
+
+    assert [fault.text for fault in faults] == [
+        "a paused",
+        "b paused",
+        "b-c delayed by 0.001 s",
+        "b resumed",
+        "a resumed",
+    ]
+    assert [fault.now_s for fault in faults] == sorted(fault.now_s for fault in faults)
+
+
+@pytest.mark.parametrize(
+    ("action", "text"),
+    [
+        (Cut("a", "b"), "a-b cut"),
+        (Cut("a", "b", silent=True), "a-b cut silently"),
+        (Delay("a", "client", 0.2, 0.1), "a-client delayed by 0.2 to 0.3 s"),
+        (Drop("a", "b", 0.125), "a-b drops 12.5 % of the frames"),
+        (Duplicate("a", "b", 1.0), "a-b doubles 100 % of the frames"),
+        (Reorder("a", "b", 0.5), "a-b disorders 50 % of the frames"),
+        (Reorder("a", "b", 0.0), "a-b: no reorder any more"),
+        (Heal("a"), "a healed"),
+        (Resume("c"), "c resumed"),
+    ],
+)
+def test_actions_have_words(action, text):
+    assert note(action, 1.0).text == text
+
+
+# --- by seed or by script ---
+
+
+def played(seed: int) -> tuple[FaultDone, ...]:
+    """The log of a script, less its times, which are those of this machine."""
+    with LocalCluster(NODES) as cluster:
+        script = random_script(list(NODES), seed=seed, duration_s=0.5, every_s=0.03)
+        assert cluster.faults.play(script).wait(PATIENCE_S)
+        assert [done.action for done in cluster.faults.log] == [action for _, action in script]
+        return tuple(FaultDone(0.0, done.action, done.error) for done in cluster.faults.log)
+
+
+def test_the_same_seed_does_the_same_twice():
+    assert played(7) == played(7) != played(8)
 
 
 def test_a_random_script_is_that_of_its_seed_and_leaves_all_well():
@@ -169,7 +351,7 @@ def test_a_random_script_is_that_of_its_seed_and_leaves_all_well():
 
     assert script == random_script(["a", "b", "c"], seed=7, duration_s=20.0)
     assert script != random_script(["a", "b", "c"], seed=8, duration_s=20.0)
-    assert script[-1] == (20.0, Heal())
+    assert (20.0, Heal()) in script[-2:]
     killed = [action for _, action in script if isinstance(action, Kill)]
     assert len(killed) == sum(isinstance(action, Restart) for _, action in script)
     assert [at_s for at_s, _ in script] == sorted(at_s for at_s, _ in script)

@@ -25,6 +25,7 @@ from mpreg_lab.errors import (
     StepSkippedError,
     StepTimeoutError,
     UnknownFunctionError,
+    UnknownNodeError,
     WrongThreadError,
 )
 from mpreg_lab.workflow.model import Group, Ref, Step, Workflow
@@ -271,6 +272,20 @@ def test_a_function_that_asks_for_resources_comes_with_the_node_that_holds_them(
 
 
 # --- the life of a cluster ----------------------------------------------------------------------------------------
+
+
+def test_a_function_of_named_nodes_stays_with_these(fresh):
+    cluster = fresh({"a": ["gpu"], "b": ["gpu"]})
+
+    cluster.register(len, name="size", resources="gpu", nodes="b")
+    cluster.add("c", "gpu")
+    cluster.restart("b")
+
+    assert [n for n, node in cluster.nodes.items() if "size" in {f.name for f in node.functions}] == ["b"]
+    with pytest.raises(UnknownNodeError, match=r"there is no node 'd'\. Nodes: a, b, c"):
+        cluster.register(len, nodes=["b", "d"])
+    with pytest.raises(FunctionError, match=r"no node holds the resources of function 'len': 'cpu'"):
+        cluster.register(len, resources="cpu", nodes=["a"])
 
 
 def test_stopping_twice_is_harmless(fresh):

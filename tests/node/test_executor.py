@@ -17,7 +17,7 @@ from mpreg_lab.node.executor import INLINE_BYTES, Executor, Job
 from mpreg_lab.node.functions import FunctionTable
 from mpreg_lab.protocol.messages import Call, CallFailed, CallReturned, CallStarted
 from mpreg_lab.protocol.payload import Payload
-from mpreg_lab.types import FunctionName, RunId, StepName
+from mpreg_lab.types import FunctionName, NodeName, RunId, StepName
 from mpreg_lab.workflow.model import Ref
 
 RUN = RunId("run")
@@ -29,7 +29,7 @@ class Bench:
     def __init__(self, slots: int = 2) -> None:
         self.functions = FunctionTable()
         self.reports: asyncio.Queue[Any] = asyncio.Queue()
-        self.executor = Executor(self.functions, slots, self._report)
+        self.executor = Executor(self.functions, slots, self._report, node=NodeName("bench"))
         self._keys = count()
         self._names = count()
 
@@ -227,7 +227,7 @@ async def test_a_failure_has_the_exception_and_its_text(bench):
 @pytest.mark.parametrize(
     ("leave", "message"),
     [
-        (SystemExit(3), "the function raised SystemExit(3,)"),
+        (SystemExit(3), "the function raised SystemExit(3)"),
         (KeyboardInterrupt(), "the function raised KeyboardInterrupt()"),
         (asyncio.CancelledError(), "the function raised CancelledError()"),
         (GeneratorExit(), "the function raised GeneratorExit()"),

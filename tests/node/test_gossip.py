@@ -217,11 +217,11 @@ async def test_a_shut_connection_does_not_cost_a_node_its_membership(lab: Lab):
     await three(lab)
     losses: list[str] = []
     node = lab.nodes["a"]
-    node._lose = losses.append  # type: ignore[assignment,method-assign]
+    node._neighbours._lose = losses.append  # type: ignore[assignment,method-assign]
 
-    for peer in list(node._heart._nodes):
+    for peer in list(node._neighbours._heart._nodes):
         peer.abort()
-    await until(lambda: bool(node._heart._ways))
+    await until(lambda: bool(node._neighbours._heart._ways))
     await lab.all_know("a", "b", "c")
 
     assert losses == []
@@ -245,4 +245,4 @@ async def test_a_node_alone_has_nothing_to_do():
     async with AsyncExitStack() as stack:
         node = await Lab("memory://", stack).start("a")
 
-        assert node._heart._alarm is None
+        assert node._neighbours._heart._alarm is None

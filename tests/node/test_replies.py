@@ -41,6 +41,7 @@ from mpreg_lab.protocol.messages import (
     RunUpdate,
     Submit,
     Unregister,
+    Watch,
     Welcome,
 )
 from mpreg_lab.protocol.payload import Payload
@@ -94,6 +95,7 @@ BOTH = {
     "forget an unknown run": Case(Forget(RUN), []),
     "fetch of an unknown run": Case(Fetch("1", RUN, STEP), ["Refused StepNotFinishedError"]),
     "describe": Case(Describe("1"), ["Described"]),
+    "watch": Case(Watch("1"), ["Watched"]),
     "register no function": Case(Register("1", FunctionName("f"), Payload.of(5)), ["Refused FunctionError"]),
     "unregister what is not there": Case(Unregister("1", FunctionName("f")), ["Done"]),
     "hello of another cluster": Case(Hello("1", ClusterId("x"), Member(THERE)), ["Refused ClusterError"]),

@@ -177,7 +177,7 @@ REFUSALS: dict[str, tuple[Step, type[Exception], str]] = {
         Step("fit", "train", resources="vault"),
         RoutingError,
         "step 'fit': no node can run function 'train' with resource ['vault']. Nodes with 'train': a, b, c. "
-        "Nodes with 'vault': e. Register it there: cluster.register(train, resources=['vault'])",
+        "Nodes with 'vault': e. Move it there: cluster.register(train, resources=['vault'])",
     ),
     "resources that no node has together": (
         Step("fit", "train", resources=["vault", "gpu"]),

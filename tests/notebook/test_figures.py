@@ -19,6 +19,7 @@ KINDS = [figures.graph, figures.timeline, figures.latency]
         runs.pipeline(),
         runs.failed(),
         runs.running(),
+        runs.faulty(),
         runs.fan(60),
     ],
 )

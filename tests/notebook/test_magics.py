@@ -7,6 +7,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 
 from mpreg_lab import Run, running_clusters
+from mpreg_lab.notebook.settings import reset
 
 
 @pytest.fixture
@@ -16,6 +17,7 @@ def shell() -> Iterator[InteractiveShell]:
     yield shell
     for cluster in running_clusters():
         cluster.stop()
+    reset()
     assert shell.history_manager is not None
     shell.history_manager.end_session()
     InteractiveShell.clear_instance()
@@ -97,12 +99,15 @@ def test_help_tells_all_options_and_the_notation(shell: InteractiveShell):
         assert word in shown.stdout
 
 
-@pytest.mark.parametrize("magic", ["%%mpreg_workflow", "%mpreg"])
-def test_a_question_mark_shows_the_same(shell: InteractiveShell, magic: str):
+@pytest.mark.parametrize("magic", ["%%mpreg_workflow", "%%mpreg_functions", "%mpreg"])
+def test_a_question_mark_shows_the_same_as_help(shell: InteractiveShell, magic: str):
+    with capture_output() as asked:
+        shell.run_cell(f"{magic} --help")
     with capture_output() as shown:
         shell.run_cell(f"{magic}?")
 
-    assert "%%mpreg_workflow [name]" in shown.stdout
+    text = [line.strip() for line in shown.stdout.splitlines()]
+    assert [line.strip() for line in asked.stdout.splitlines() if line.strip() not in text] == []
 
 
 def test_expressions_see_the_notebook_and_are_evaluated_once(shell: InteractiveShell):
@@ -189,3 +194,176 @@ def test_an_interrupt_cancels_the_run_and_keeps_the_cluster(shell: InteractiveSh
     assert "mpreg_lab/" not in shown.stdout
     assert shell.user_ns["stopped"].status == "cancelled"
     assert run(shell, "cluster.call('echo', 5)") == 5
+
+
+def printed(shell: InteractiveShell, cell: str) -> str:
+    """What a cell that must not fail prints."""
+    with capture_output() as shown:
+        shell.run_cell(cell).raise_error()
+    return shown.stdout
+
+
+def failed(shell: InteractiveShell, cell: str) -> str:
+    """All that a person sees of a cell that fails."""
+    with capture_output() as shown:
+        assert not shell.run_cell(cell).success
+    return shown.stdout + shown.stderr
+
+
+# --- %mpreg -------------------------------------------------------------------------------------------------------
+
+
+def test_start_again_says_that_the_cluster_before_is_gone(shell: InteractiveShell):
+    assert "stopped" not in printed(shell, "%mpreg start 1;")
+    assert "The cluster 'notebook' that ran before was stopped; its functions went with it." in printed(
+        shell, "%mpreg start 1;"
+    )
+    assert "stopped" not in printed(shell, "%mpreg start 1 --name other --as other;")
+    assert len(running_clusters()) == 2
+
+
+def test_start_never_overwrites_what_is_no_cluster(shell: InteractiveShell):
+    shell.user_ns["cluster"] = [1, 2]
+
+    assert "the variable 'cluster' holds a value of type list" in failed(shell, "%mpreg start 1")
+    assert shell.user_ns["cluster"] == [1, 2]
+    assert running_clusters() == ()
+
+
+def test_nodes_are_added_killed_and_restarted_in_a_line(shell: InteractiveShell):
+    run(shell, "%mpreg start a b:gpu")
+    cluster = shell.user_ns["cluster"]
+
+    assert printed(shell, "%mpreg add c gpu,model") == "added c, which holds gpu, model\n"
+    assert printed(shell, "%mpreg kill b c") == "killed b, c\n"
+    assert list(cluster.nodes) == ["a"]
+    assert printed(shell, "%mpreg restart c") == "restarted c\n"
+    assert cluster.nodes["c"].resources == ("gpu", "model")
+
+
+def test_faults_are_done_in_their_order_and_listed(shell: InteractiveShell):
+    run(shell, "%mpreg start a b c")
+
+    printed(shell, "%mpreg faults kill b; restart b; cut a c; heal")
+
+    assert list(run(shell, "%mpreg faults").action) == ["kill b", "restart b", "cut a c", "heal"]  # type: ignore[attr-defined]
+    assert "%mpreg faults cut A B" in printed(shell, "%mpreg faults cut --help")
+
+
+def test_faults_with_times_are_a_script_that_nobody_waits_for(shell: InteractiveShell):
+    run(shell, "%mpreg start a b")
+    cluster = shell.user_ns["cluster"]
+
+    playing = run(shell, "%mpreg faults at 0 kill b; at 0.01 restart b")
+    playing.wait()  # type: ignore[attr-defined]
+
+    assert [type(done.action).__name__ for done in cluster.faults.log] == ["Kill", "Restart"]
+
+
+def test_config_is_a_table_and_what_it_says_is_done(shell: InteractiveShell):
+    run(shell, "%mpreg start 1 --name first --as first")
+    run(shell, "%mpreg start 1 --name second --as second")
+    for line in ("retries 2", "backoff 0.01", "cluster first", "variable kept", "timeout 30"):
+        run(shell, f"%mpreg config {line}")
+
+    run(shell, "%%mpreg_workflow\na = echo(1)\nb = echo(2) | retry(0)")
+    kept = shell.user_ns["kept"]
+
+    assert [(step.retries, step.backoff_s) for step in kept.workflow.steps] == [(2, 0.01), (0, 0.0)]
+    assert run(shell, "%mpreg config").loc["cluster", "value"] == "first"  # type: ignore[attr-defined]
+    run(shell, "%mpreg stop first")
+    assert "cluster 'first' was stopped" in failed(shell, "%%mpreg_workflow\na = echo(1)")
+    run(shell, "%mpreg config --reset")
+    run(shell, "%%mpreg_workflow\na = echo(1)")
+
+
+def test_config_view_none_shows_nothing(shell: InteractiveShell):
+    run(shell, "%mpreg start 1\n%mpreg config view none")
+
+    assert printed(shell, "%%mpreg_workflow -o quiet\na = echo(1)") == ""
+    assert shell.user_ns["quiet"].results == {"a": 1}
+
+
+# --- %%mpreg_functions --------------------------------------------------------------------------------------------
+
+CELL = """import math
+
+def area(r: float) -> float:
+    "Of a circle."
+    return _square(r) * math.pi
+
+def _square(x): return x * x
+
+async def soon(x): return x
+"""
+
+
+def test_public_functions_of_the_cell_are_on_all_nodes(shell: InteractiveShell):
+    run(shell, "%mpreg start 2")
+
+    text = printed(shell, f"%%mpreg_functions\n{CELL}")
+
+    assert text == "area(r: float) -> float on node-1, node-2\nsoon(x) on node-1, node-2\n"
+    assert run(shell, "cluster.call('soon', 5)") == 5
+    assert run(shell, "round(cluster.call('area', 1.0), 2)") == 3.14
+    assert shell.user_ns["_square"](3) == 9
+
+
+def test_named_nodes_are_added_and_hold_the_resources(shell: InteractiveShell):
+    run(shell, "%mpreg start a")
+
+    printed(shell, "%%mpreg_functions worker -r gpu,model\ndef train(x): return x")
+    run(shell, "%mpreg add other gpu,model")
+    run(shell, "%mpreg restart worker")
+    holders = {name: [f.name for f in node.functions] for name, node in shell.user_ns["cluster"].nodes.items()}
+
+    assert shell.user_ns["cluster"].nodes["worker"].resources == ("gpu", "model")
+    assert {name for name, functions in holders.items() if "train" in functions} == {"worker"}
+
+
+def test_running_the_cell_again_replaces_its_functions(shell: InteractiveShell):
+    run(shell, "%mpreg start 2")
+
+    run(shell, "%%mpreg_functions\ndef f(): return 1")
+    run(shell, "%%mpreg_functions node-2\ndef f(): return 2")
+
+    assert run(shell, "cluster.call('f')") == 2
+    assert [n for n, node in shell.user_ns["cluster"].nodes.items() if len(node.functions) == 3] == ["node-2"]
+
+
+@pytest.mark.parametrize(
+    ("cell", "seen"),
+    [
+        ("def f(x):\n    return 1 / x\nf(0)", 'File "notebook cell", line 4, in <module>'),
+        ("def f(x):\n    return 1 / x +\n", "line 3:\n    return 1 / x +\n                  ^\nSyntaxError"),
+        ("def f(): pass\ncompile('1 +', 'x', 'eval')", "SyntaxError: invalid syntax"),
+        ("def f(): pass\nraise SystemExit(3)", "SystemExit: 3"),
+        ("def _f(): pass", "the cell defines no function. Write at least one: def double(x): return 2 * x"),
+    ],
+)
+def test_a_cell_that_fails_shows_its_line_and_registers_nothing(shell: InteractiveShell, cell: str, seen: str):
+    run(shell, "%mpreg start 1")
+
+    text = failed(shell, f"%%mpreg_functions fresh\n{cell}")
+
+    assert seen in text
+    assert "mpreg_lab/" not in text
+    assert "interactiveshell.py" not in text
+    assert list(shell.user_ns["cluster"].nodes) == ["node-1"]
+    assert len(shell.user_ns["cluster"].nodes["node-1"].functions) == 2
+
+
+def test_a_node_cannot_be_given_resources_that_it_does_not_hold(shell: InteractiveShell):
+    run(shell, "%mpreg start a")
+
+    assert "node 'a' is there and does not hold gpu." in failed(shell, "%%mpreg_functions a -r gpu\ndef f(): pass")
+
+
+def test_a_function_in_a_named_node_has_the_line_of_its_cell_when_it_fails(shell: InteractiveShell):
+    run(shell, "%mpreg start 1")
+    run(shell, "%%mpreg_functions\n\ndef f(x):\n    return 1 / x")
+
+    text = failed(shell, "%%mpreg_workflow\na = f(0)")
+
+    assert 'File "notebook cell", line 4, in f' in text
+    assert "return 1 / x" in text

@@ -24,6 +24,7 @@ Cancelled, Ended, Failed, Failure, Finished, Opened, Queued, Retrying, RunRecord
     untyped.Started,
     untyped.StepPlan,
 )
+FaultKind, FaultNote = untyped.FaultKind, untyped.FaultNote
 OPENED = Opened(0.0, (StepPlan("a", "f"), StepPlan("b", "g", ("a",))))
 FAILURE = Failure("ValueError", "no", "")
 
@@ -166,5 +167,18 @@ def test_every_event_is_the_same_on_the_wire():
         assert msgspec.json.decode(msgspec.json.encode(event), type=type(event)) == event
 
 
-def test_only_four_states_are_ends():
-    assert {s for s in StepStatus if s.ended} == {"done", "failed", "skipped", "cancelled"}
+def test_faults_are_kept_by_time_and_change_no_step():
+    kill = FaultNote(2.0, FaultKind.KILL, "b killed", ("b",))
+    before = FaultNote(-1.0, FaultKind.CUT, "a-b cut", ("a", "b"))
+
+    run = folded(kill, before)
+
+    assert run.faults == (before, kill)
+    assert run.steps == folded().steps
+    assert run.copy().faults == run.faults
+    assert folded().faults == ()
+
+
+def test_only_some_states_are_ends_and_few_are_successes():
+    assert {s for s in StepStatus if s.ended} == {"done", "reused", "failed", "skipped", "cancelled"}
+    assert {s for s in StepStatus if s.succeeded} == {"done", "reused"}

@@ -7,6 +7,7 @@ from html import escape
 
 from mpreg_lab.workflow.record import RunRecord, StepStatus
 
+from .faults import OUTAGE_TONE, FaultBand, Outage, fault_rows
 from .format import duration, line
 from .latency import FunctionLatency, Share, latency
 from .palette import MARK_PATH, PALETTE, function_colours
@@ -22,6 +23,7 @@ _WIDTH = 760
 _LEFT = 132
 _RIGHT = 16
 _ROW = 22
+_FAULT_ROW = 18
 _BAR = 16
 _TEXT_PX = 11.0
 # Between the grounds of light and dark pages, so that it can be read on both.
@@ -32,17 +34,20 @@ _STYLE = (
     f".g{{stroke:{_INK};stroke-opacity:.25}}.b{{font-weight:600}}.r{{text-anchor:end}}.c{{text-anchor:middle}}"
     f".w{{stroke:{_INK};stroke-opacity:.6;stroke-dasharray:2 3}}.t{{stroke-width:4;stroke-opacity:.55}}"
     f".p{{stroke-width:{_BAR}}}.k{{stroke:{_INK};stroke-width:2}}.d{{fill:{_DARK}}}.i{{fill:{_LIGHT}}}"
-    ".m{fill:none;stroke-width:2;stroke-linecap:round;stroke-linejoin:round}"
+    ".e{text-anchor:end}.o{font-size:10px}.m{fill:none;stroke-width:2;stroke-linecap:round;stroke-linejoin:round}"
 )
 _MARKED = (StepStatus.FAILED, StepStatus.RETRYING, StepStatus.CANCELLED)
 
 
 def timeline_svg(record: RunRecord, *, title: str = "Timeline") -> str:
-    """One lane a node, one bar an attempt, coloured by function."""
+    """One lane a node, one bar an attempt, coloured by function; above them what befell the cluster."""
     drawn, colours = timeline(record), _colours(record)
     of_step: dict[str, str] = {name: colours[step.plan.function] for name, step in record.steps.items()}
     parts: list[str] = []
     top = 4.0
+    if drawn.faults:
+        parts += _fault_lane(drawn.faults, top, drawn.end_s)
+        top += fault_rows(drawn.faults) * _FAULT_ROW + 12
     for lane in drawn.lanes:
         parts += _lane(lane, top, drawn.end_s, of_step)
         top += lane.rows * _ROW + 8
@@ -120,7 +125,37 @@ def _lane(lane: Lane, top: float, end_s: float, colours: dict[str, str]) -> list
     # One path a style keeps the file small. Waiting comes first: a bar of the same row may lie on it.
     first = f'<path class="g" d="M0 {top + lane.rows * _ROW + 2:g}H{_WIDTH}"/>'
     paths = (f'<path {style} d="{"".join(pieces)}"/>' for style, pieces in sorted(strokes.items(), reverse=True))
-    return [_label(name, top), first, *paths, *marked]
+    shades = [_outage(outage, top, lane.rows * _ROW + 2, end_s) for outage in lane.outages]
+    return [_label(name, top), first, *shades, *paths, *marked]
+
+
+def _fault_lane(bands: Sequence[FaultBand], top: float, end_s: float) -> list[str]:
+    parts = [_label("faults", top)]
+    for band in bands:
+        y, stroke = top + band.row * _FAULT_ROW, PALETTE[band.tone].light.stroke
+        x, right = (_x(s, end_s, _WIDTH - _RIGHT) for s in (band.start_s, band.end_s))
+        words = escape(f"{band.mark} {band.text}")
+        place = f'class="e" x="{x - 4:g}"' if band.before else f'x="{x + 5:g}"'
+        parts.append(
+            f'<rect x="{x:g}" y="{y + 2:g}" width="{max(2.0, right - x):g}" height="15" fill="{stroke}" '
+            f'fill-opacity=".2"/><path d="M{x:g} {y + 2:g}v15" stroke="{stroke}" stroke-width="2.5"/>'
+            f'<text {place} y="{y + 13:g}">{words}</text>'
+        )
+    bottom = top + fault_rows(bands) * _FAULT_ROW + 6
+    return [*parts, f'<path class="g" d="M0 {bottom:g}H{_WIDTH}"/>']
+
+
+def _outage(outage: Outage, top: float, height: float, end_s: float) -> str:
+    """Behind the bars, from edge to edge of the lane."""
+    stroke = PALETTE[OUTAGE_TONE[outage.kind]].light.stroke
+    x, right = (_x(s, end_s, _WIDTH - _RIGHT) for s in (outage.start_s, outage.end_s))
+    word = outage.word if text_width(outage.word, _TEXT_PX) < right - x - 8 else ""
+    return (
+        f'<rect x="{x:g}" y="{top:g}" width="{max(2.0, right - x):g}" height="{height:g}" fill="{stroke}" '
+        f'fill-opacity=".16"><title>{outage.kind}</title></rect>'
+        f'<path d="M{x:g} {top:g}v{height:g}" stroke="{stroke}" stroke-width="2"/>'
+        f'<text class="e o" x="{right - 4:g}" y="{top + height - 3:g}">{word}</text>'
+    )
 
 
 _SPAN = {"waiting": 'class="w"', "travelling": 'class="t" stroke="{}"', "running": 'class="p" stroke="{}"'}

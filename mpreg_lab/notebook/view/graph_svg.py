@@ -33,9 +33,11 @@ _URGENT = (
     StepStatus.CANCELLED,
     StepStatus.SKIPPED,
     StepStatus.DONE,
+    StepStatus.REUSED,
 )
 _BAR = (
     StepStatus.DONE,
+    StepStatus.REUSED,
     StepStatus.FAILED,
     StepStatus.CANCELLED,
     StepStatus.SKIPPED,

@@ -13,6 +13,7 @@ from itertools import islice
 from mpreg_lab.workflow.record import RunRecord, RunStatus, StepRecord, StepStatus
 
 from .charts_svg import latency_svg, timeline_svg
+from .faults import FAULT_MARK, when
 from .format import clip, counted, duration, line, plain
 from .graph_svg import data_uri, svg
 from .palette import MARK
@@ -51,6 +52,7 @@ def run_html(record: RunRecord, results: Mapping[str, object]) -> str:
         _more(len(results) - _RESULTS, "result"),
         _steps_table(steps),
         _printed(steps),
+        _faults(record),
         _times(record),
     ]
     return f'<div class="mpreg-run-static">{"".join(parts)}</div>'
@@ -134,6 +136,13 @@ def _printed(steps: list[StepRecord]) -> str:
     shown = [step for step in steps if step.printed][:_RESULTS]
     texts = (f"<div><b>{escape(line(s.name))}</b></div>{_pre(clip(plain(s.printed), _TEXT))}" for s in shown)
     return _folded("Printed", "".join(texts)) if shown else ""
+
+
+def _faults(record: RunRecord) -> str:
+    shown = record.faults[:_STEPS]
+    rows = ((_timing(when(fault.now_s)), escape(f"{FAULT_MARK[fault.kind]} {line(fault.text)}")) for fault in shown)
+    table = _table(("At", "Fault"), rows, ["right", "left"])
+    return _folded("Faults", table + _more(len(record.faults) - _STEPS, "fault")) if shown else ""
 
 
 def _times(record: RunRecord) -> str:

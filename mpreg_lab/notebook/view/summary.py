@@ -8,8 +8,9 @@ from typing import Any
 
 import msgspec
 
-from mpreg_lab.workflow.record import Failure, RunRecord, RunStatus, StepRecord, StepStatus
+from mpreg_lab.workflow.record import Attempt, Failure, RunRecord, RunStatus, StepRecord, StepStatus
 
+from .faults import blamed
 from .format import clip, counted, line, plain
 from .graph_svg import group_status
 from .latency import Latency, latency
@@ -32,7 +33,8 @@ def headline(record: RunRecord) -> str:
         return f"{name}{counted(len(record.steps), 'step')}: {states or 'none'}"
     shown = (StepStatus.RUNNING, StepStatus.RETRYING, StepStatus.FAILED, StepStatus.SKIPPED, StepStatus.CANCELLED)
     rest = "".join(f", {counts[status]:,} {status}" for status in shown if counts[status])
-    return f"{name}{counts[StepStatus.DONE]:,} of {len(record.steps):,} done{rest}"
+    done = sum(n for status, n in counts.items() if status.succeeded)
+    return f"{name}{done:,} of {len(record.steps):,} done{rest}"
 
 
 def run_repr(record: RunRecord) -> str:
@@ -76,6 +78,8 @@ class StepDetail(msgspec.Struct, frozen=True, omit_defaults=True):
 
     failure: Failure | None = None
     because: str | None = None
+    fault: str = ""
+    """What befell the node of the last attempt before that was lost."""
     printed: str = ""
     earlier: tuple[str, ...] = ()
     """One line for each attempt before the last."""
@@ -147,7 +151,7 @@ def detail(record: RunRecord, results: Mapping[str, object]) -> dict[str, Any]:
     """
     limit = max(500, min(20_000, _TEXT_LIMIT // max(1, len(record.steps))))
     of_step = _results_of_steps(record, results)
-    steps = ((i, _step_detail(s, of_step, limit)) for i, s in enumerate(record.steps.values()))
+    steps = ((i, _step_detail(record, s, of_step, limit)) for i, s in enumerate(record.steps.values()))
     return _plain_json(
         RunDetail(
             steps={str(i): shown for i, shown in steps if shown is not None},
@@ -168,22 +172,24 @@ def _results_of_steps(record: RunRecord, results: Mapping[str, object]) -> dict[
     return of_step
 
 
-def _step_detail(step: StepRecord, results: Mapping[str, object], limit: int) -> StepDetail | None:
+def _step_detail(record: RunRecord, step: StepRecord, results: Mapping[str, object], limit: int) -> StepDetail | None:
     has_result = step.name in results
     if not (step.failure or step.because or step.printed or step.earlier or has_result):
         return None
     return StepDetail(
         failure=step.failure and _failure(step.failure, limit),
         because=None if step.because is None else line(step.because),
+        fault=blamed(record, step),
         printed=clip(plain(step.printed), limit),
-        earlier=tuple(_attempt_line(number, a.node, a.failure) for number, a in enumerate(step.earlier, 1)),
+        earlier=tuple(_attempt_line(number, a, blamed(record, a)) for number, a in enumerate(step.earlier, 1)),
         result=result_preview(results[step.name], limit) if has_result else None,
     )
 
 
-def _attempt_line(number: int, node: str | None, failure: Failure) -> str:
-    where = "" if node is None else f" on {node}"
-    return line(f"Attempt {number}{where}: {failure.type_name}: {failure.message}", 200)
+def _attempt_line(number: int, attempt: Attempt, fault: str) -> str:
+    where = "" if attempt.node is None else f" on {attempt.node}"
+    after = f", after {fault}" if fault else ""
+    return line(f"Attempt {number}{where}{after}: {attempt.failure.type_name}: {attempt.failure.message}", 200)
 
 
 def _failure(failure: Failure, limit: int) -> Failure:

@@ -8,6 +8,7 @@ from itertools import islice
 
 from mpreg_lab.workflow.record import RunRecord, StepRecord, StepStatus
 
+from .faults import FAULT_MARK, blamed, when
 from .format import clip, counted, duration, line, plain
 from .graph_svg import group_status
 from .latency import latency
@@ -28,10 +29,12 @@ _ANSI = {
     StepStatus.RUNNING: "34",
     StepStatus.RETRYING: "33",
     StepStatus.DONE: "32",
+    StepStatus.REUSED: "32",
     StepStatus.FAILED: "31",
     StepStatus.SKIPPED: "2",
     StepStatus.CANCELLED: "35",
 }
+_FAULTS = 30
 _BLOCKS = " ▏▎▍▌▋▊▉█"
 
 
@@ -53,11 +56,11 @@ def run_text(
     sections = [
         [headline(record) + took],
         graph_text(record, width, colour=colour),
-        *(_error(step, width, paint) for step in record.failed),
+        *(_error(record, step, width, paint) for step in record.failed),
         *(_result(name, result_preview(value), width, paint) for name, value in islice(results.items(), 20)),
     ]
     if timings:
-        sections += [_steps(record, width, paint), _latencies(record, width, paint)]
+        sections += [_faults(record, width, paint), _steps(record, width, paint), _latencies(record, width, paint)]
     return "\n\n".join("\n".join(lines) for lines in sections if lines)
 
 
@@ -120,11 +123,23 @@ def _list_rows(drawn: Scene, steps: Mapping[str, Sequence[StepRecord]], width: i
     return lines
 
 
-def _error(step: StepRecord, width: int, paint: Paint) -> list[str]:
+def _faults(record: RunRecord, width: int, paint: Paint) -> list[str]:
+    if not record.faults:
+        return []
+    shown = record.faults[:_FAULTS]
+    whens = [when(fault.now_s) for fault in shown]
+    room = max(map(len, whens))
+    lines = [f"  {at:>{room}}  {FAULT_MARK[f.kind]} {line(f.text)}" for at, f in zip(whens, shown, strict=True)]
+    more = [f"  and {len(record.faults) - _FAULTS} more"] if len(record.faults) > _FAULTS else []
+    return [paint("Faults", "2"), *(clip(text, width) for text in lines), *more]
+
+
+def _error(record: RunRecord, step: StepRecord, width: int, paint: Paint) -> list[str]:
     if step.failure is None:
         return []
     kind, where = line(step.failure.type_name), "" if step.node is None else f" on {line(step.node)}"
     head = paint(f"{MARK[StepStatus.FAILED]} {line(step.name)} failed{where}", _ANSI[StepStatus.FAILED])
+    head += f", after {blame}" if (blame := blamed(record, step)) else ""
     trace = plain(step.failure.traceback).rstrip().splitlines()
     message = plain(f"{kind}: {step.failure.message}").splitlines()
     return [head, *(f"  {clip(text, width - 2)}" for text in (trace[-20:] if trace else message[:20]))]

@@ -1,18 +1,19 @@
-"""When each step waited, travelled and ran, one lane a node, and the chain of steps that took the longest."""
+"""When each step waited, travelled and ran, one lane a node, what befell them, and the chain that took the longest."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from heapq import heappop, heappush
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
 from mpreg_lab.types import NodeName, StepName
 from mpreg_lab.workflow.record import RunRecord, StepRecord, StepStatus
 
+from .faults import FaultBand, Outage, fault_bands, outages
 from .format import duration
 
 __all__ = ["Bar", "Lane", "Span", "SpanKind", "Tick", "Timeline", "critical_path", "ticks", "timeline"]
@@ -58,6 +59,8 @@ class Lane(msgspec.Struct, frozen=True):
     node: NodeName | None
     rows: int
     bars: tuple[Bar, ...]
+    outages: tuple[Outage, ...] = ()
+    """When it was not there."""
 
 
 class Tick(msgspec.Struct, frozen=True):
@@ -74,10 +77,14 @@ class Timeline(msgspec.Struct, frozen=True):
     lanes: tuple[Lane, ...]
     critical: tuple[StepName, ...]
     ticks: tuple[Tick, ...]
+    faults: tuple[FaultBand, ...] = ()
 
 
 def timeline(record: RunRecord) -> Timeline:
-    """Who did what when. Lanes are in the order in which their nodes were first used; one still running ends now."""
+    """Who did what when. Lanes are in the order of the cluster's nodes, the lane of no node last.
+
+    A bar that is still running ends now.
+    """
     end_s = record.now_s if record.duration_s is None else record.duration_s
     critical = critical_path(record)
     lanes: dict[NodeName | None, list[Bar]] = {}
@@ -85,8 +92,24 @@ def timeline(record: RunRecord) -> Timeline:
     for step in record.steps.values():
         for node, bar in _attempts(step, end_s, step.name in on_path):
             lanes.setdefault(node, []).append(bar)
-    ordered = sorted(lanes.items(), key=lambda lane: min(bar.busy[0] for bar in lane[1]))
-    return Timeline(end_s, tuple(_packed(node, bars) for node, bars in ordered), critical, ticks(end_s))
+    order = _order(record.nodes)
+    ordered = sorted(lanes.items(), key=lambda lane: order(lane[0]))
+    packed = (_packed(node, bars, outages(record, node, end_s)) for node, bars in ordered)
+    return Timeline(end_s, tuple(packed), critical, ticks(end_s), fault_bands(record, end_s))
+
+
+def _order(nodes: Sequence[NodeName]) -> Callable[[NodeName | None], tuple[Any, ...]]:
+    """Where a node belongs; nodes that came later are ordered by name, in which numbers count as numbers."""
+    places = {node: i for i, node in enumerate(nodes)}
+
+    def place(node: NodeName | None) -> tuple[Any, ...]:
+        if node is None:
+            return (len(nodes) + 1,)
+        # Text and numbers take turns, so that like is compared with like.
+        words = [int(part) if i % 2 else part for i, part in enumerate(re.split(r"(\d{1,18})", node))]
+        return places.get(node, len(nodes)), words
+
+    return place
 
 
 def critical_path(record: RunRecord) -> tuple[StepName, ...]:
@@ -161,7 +184,7 @@ def _spans(cuts: Sequence[float]) -> tuple[Span, ...]:
     return tuple(s for s in spans if s.end_s > s.start_s or s.kind == "running") or spans
 
 
-def _packed(node: NodeName | None, bars: Sequence[Bar]) -> Lane:
+def _packed(node: NodeName | None, bars: Sequence[Bar], outages: tuple[Outage, ...]) -> Lane:
     """Each bar in the uppermost row that is free when it begins."""
     held: list[tuple[float, int]] = []
     free: list[int] = []
@@ -173,4 +196,4 @@ def _packed(node: NodeName | None, bars: Sequence[Bar]) -> Lane:
         row = heappop(free) if free else len(held)
         heappush(held, (end_s, row))
         placed.append(msgspec.structs.replace(bar, row=row))
-    return Lane(node, 1 + max(bar.row for bar in placed), tuple(placed))
+    return Lane(node, 1 + max(bar.row for bar in placed), tuple(placed), outages)

@@ -3,9 +3,9 @@
 // file: no build, nothing from the network. From top to bottom: small tools, the five tabs, the panel of a step, the whole.
 
 const SVG = "http://www.w3.org/2000/svg";
-const ENDED = new Set(["done", "failed", "skipped", "cancelled"]);
+const ENDED = new Set(["done", "reused", "failed", "skipped", "cancelled"]);
 const BROKEN = new Set(["failed", "retrying", "cancelled"]);
-const PROGRESS = ["done", "failed", "cancelled", "skipped", "retrying", "running"];
+const PROGRESS = ["done", "reused", "failed", "cancelled", "skipped", "retrying", "running"];
 const TABS = ["Graph", "Results", "Timeline", "Latency", "Steps"];
 const MARGIN = 16;
 const NARROW = 620; // px, as in the style sheet: the panel of a step covers the rest.
@@ -358,8 +358,36 @@ class TimelineTab {
       this.element.replaceChildren(element("p", { class: "mpreg-muted" }, "No step has been sent yet."));
       return;
     }
-    const chart = element("div", { class: "mpreg-chart" }, lines, ...lanes, labels);
+    const faults = timeline.faults.length ? this.faults(timeline) : null;
+    const chart = element("div", { class: "mpreg-chart" }, lines, ...[faults, ...lanes].filter(Boolean), labels);
     this.element.replaceChildren(chart, this.legend(timeline));
+  }
+
+  // What befell the cluster: a band for as long as it lasted, its words beside its beginning.
+  faults({ faults, end_s }) {
+    const rows = Math.max(...faults.map((fault) => fault.row)) + 1;
+    const track = element("div", { class: "mpreg-track", style: `height:${rows * 19 + 6}px` });
+    for (const fault of faults) {
+      const [from, to] = [fault.start_s, fault.end_s].map((s) => percent(s, end_s));
+      const title = fault.end_s > fault.start_s ? `${fault.text}, for ${duration(fault.end_s - fault.start_s)}` : fault.text;
+      const place = fault.before ? `right:calc(100% - ${from} + 4px)` : `left:calc(${from} + 6px)`;
+      const top = `top:${fault.row * 19 + 4}px`;
+      const band = `left:${from};width:calc(${to} - ${from});${top}`;
+      track.append(
+        element("i", { class: `mpreg-fault mpreg-${fault.tone}`, style: band, title }),
+        element("span", { class: "mpreg-fault-words", style: `${place};${top}`, title }, `${fault.mark} ${fault.text}`),
+      );
+    }
+    const name = element("div", { class: "mpreg-lane-name mpreg-muted" }, "faults");
+    return element("div", { class: "mpreg-lane mpreg-faults" }, name, track);
+  }
+
+  outage({ kind, start_s, end_s }, whole_s) {
+    const tone = { paused: "retrying", dead: "failed", lost: "cancelled" }[kind];
+    const place = `left:${percent(start_s, whole_s)};width:${percent(end_s - start_s, whole_s)}`;
+    // Bars of a paused node would lie on the word.
+    const room = kind !== "paused" && ((end_s - start_s) / whole_s) * (this.run.width - 180) > 46;
+    return element("div", { class: `mpreg-outage mpreg-${tone}`, style: place, title: kind }, room ? kind : null);
   }
 
   lane(lane, end_s) {
@@ -369,6 +397,7 @@ class TimelineTab {
     const spans = lane.bars.flatMap((bar) => bar.spans.map((span) => [bar, span]));
     const rank = { waiting: 0, travelling: 1, running: 2 };
     spans.sort((a, b) => rank[a[1].kind] - rank[b[1].kind]);
+    track.append(...lane.outages.map((outage) => this.outage(outage, end_s)));
     track.append(...spans.map(([bar, span]) => this.span(bar, span, end_s)));
     return element("div", { class: "mpreg-lane" }, element("div", { class: "mpreg-lane-name", title: name }, name), track);
   }
@@ -571,6 +600,7 @@ class Panel {
       ["Attempts", steps.attempts[i] ? String(steps.attempts[i]) : ""],
       ["Waited", known(steps.queued_s[i])],
       ["Travelled", known(steps.travel_s[i])],
+      ["After", detail.fault ?? ""],
       ["Ran", steps.status[i] === "running" || steps.ran_s[i] !== null ? this.clock : ""],
     ].filter(([, value]) => value !== "");
     const list = element("dl", { class: "mpreg-facts" }, ...facts.flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]));

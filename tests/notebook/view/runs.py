@@ -6,6 +6,8 @@ from mpreg_lab.workflow.record import (
     Ended,
     Failed,
     Failure,
+    FaultKind,
+    FaultNote,
     Finished,
     Opened,
     Queued,
@@ -97,6 +99,33 @@ def failed() -> RunRecord:
             Skipped(0.072, StepName("summary"), clean),
             Skipped(0.072, StepName("report"), clean),
             Ended(0.072, RunStatus.FAILED),
+        ]
+    )
+
+
+def fault(at_s: float, kind: str, text: str, *nodes: str, over: bool = False) -> FaultNote:
+    return FaultNote(at_s, FaultKind(kind), text, tuple(map(NodeName, nodes)), over)
+
+
+def faulty() -> RunRecord:
+    """The node of the second step is killed, and a link is slow all the time; the step runs again elsewhere."""
+    clean, node = StepName("clean"), NodeName("process")
+    lost = Failure("NodeLostError", "node 'process' went away", "")
+    return RunRecord.of(
+        [
+            *pipeline_events()[:5],
+            fault(-1.5, "delay", "ingest-process delayed by 0.01 s", "ingest", "process"),
+            Queued(0.016, clean),
+            Sent(0.017, clean, node),
+            fault(0.030, "kill", "process killed", "process"),
+            fault(0.031, "lost", "ingest lost process", "process"),
+            Retrying(0.031, clean, lost, node, 1, 0.050, 0.017, 0.018),
+            fault(0.050, "restart", "process restarted", "process"),
+            fault(0.052, "back", "ingest reaches process again", "process"),
+            Finished(0.072, clean, NodeName("output"), 2, 0.016, 0.050, 0.052, 0.071),
+            finished("summary", "process", 0.072, 0.01),
+            finished("report", "output", 0.085, 0.01),
+            Ended(0.1, RunStatus.DONE),
         ]
     )
 

@@ -42,6 +42,7 @@ class Tags(HTMLParser):
 def hostile_run(text: str) -> RunRecord:
     record = RunRecord.of([Opened(0.0, (runs.plan(text, text), runs.plan("ok", text, text, resources=(text,))))])
     record.apply(Finished(0.2, text, text, 1, 0.0, 0.0, 0.1, 0.2, text))  # type: ignore[arg-type]
+    record.apply(runs.fault(0.25, "kill", text, text))
     record.apply(Failed(0.3, "ok", Failure(text, text, text), text, 1, 0.2, 0.2, 0.21, 0.3, text))  # type: ignore[arg-type]
     return record
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import traceback
 
-from mpreg_lab.node.failures import LIMIT, MESSAGE_LIMIT, failure
+from mpreg_lab.engine.failures import LIMIT, MESSAGE_LIMIT, failure
 from mpreg_lab.workflow.model import Ref
 from mpreg_lab.workflow.references import substitute
 

@@ -7,7 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator
 
-from mpreg_lab.node.output import LIMIT, Printed, capture, install, uninstall
+from mpreg_lab.engine.output import LIMIT, Printed, capture, install, uninstall
 
 
 # No fixture: pytest puts its own streams back between the setup of a test and its call.

@@ -1,0 +1,159 @@
+"""How a cluster is, as plain values: nodes, what they think of each other, connections, and faults on links."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from mpreg_lab.types import FunctionName, NodeName, Resource
+
+__all__ = ["Belief", "ClusterStatus", "FunctionStatus", "Life", "LinkFault", "NodeState", "NodeStatus"]
+
+
+class Belief(StrEnum):
+    """What one node thinks of another."""
+
+    ALIVE = "alive"
+    SUSPECTED = "suspected"
+    LOST = "lost"
+    LEFT = "left"
+
+
+class Life(StrEnum):
+    """What is known of a node without asking any."""
+
+    ALIVE = "alive"
+    PAUSED = "paused"
+    STOPPED = "stopped"
+    """It was ended politely."""
+    DEAD = "dead"
+    """It was killed, or died."""
+    ELSEWHERE = "elsewhere"
+    """Somebody else launched it: only the nodes know."""
+
+
+class NodeState(StrEnum):
+    """How a node is, all things considered."""
+
+    UP = "up"
+    SUSPECTED = "suspected"
+    """Some node thinks that it may be gone."""
+    LOST = "lost"
+    """Some node thinks that it is gone; if it is alive, they cannot reach each other."""
+    PAUSED = "paused"
+    STOPPED = "stopped"
+    DEAD = "dead"
+    SILENT = "silent"
+    """It has not said how it is."""
+
+
+class FunctionStatus(msgspec.Struct, frozen=True):
+    """A function of a node."""
+
+    name: FunctionName
+    signature: str
+
+
+class NodeStatus(msgspec.Struct, frozen=True):
+    """One node.
+
+    Attributes:
+        heard: Whether it says how it is. Otherwise what follows is what was heard last, or nothing.
+        running: Steps under way.
+        waiting: Steps that it was given and has not begun.
+        ended: Steps that have ended on it since it was started.
+        beliefs: What it thinks of the others.
+        connected: Nodes that it has connections with.
+    """
+
+    name: NodeName
+    life: Life = Life.ALIVE
+    heard: bool = False
+    resources: tuple[Resource, ...] = ()
+    functions: tuple[FunctionStatus, ...] = ()
+    slots: int = 1
+    running: int = 0
+    waiting: int = 0
+    ended: int = 0
+    beliefs: dict[NodeName, Belief] = {}
+    connected: frozenset[NodeName] = frozenset()
+
+    @property
+    def speaks(self) -> bool:
+        """Whether what it thinks is what it thinks now."""
+        return self.heard and self.life in (Life.ALIVE, Life.ELSEWHERE)
+
+
+class LinkFault(msgspec.Struct, frozen=True):
+    """What was done to the link between two nodes; `b` may be "client". Shares are between 0 and 1.
+
+    Attributes:
+        cut: Whether nothing gets through.
+        silent: Whether, if so, nobody is told.
+    """
+
+    a: str
+    b: str
+    cut: bool = False
+    silent: bool = False
+    delay_s: float = 0.0
+    jitter_s: float = 0.0
+    drop: float = 0.0
+    duplicate: float = 0.0
+    reorder: float = 0.0
+
+
+class ClusterStatus(msgspec.Struct, frozen=True):
+    """One cluster.
+
+    Attributes:
+        name: That of the cluster, or of the node that a client speaks to.
+        kind: The class of what it is held by: "LocalCluster" or "Client".
+        running: Whether it has not been stopped, or its connection lost.
+        faults: Links that something was done to.
+        can_change: Whether nodes can be started and ended from here.
+        can_pause: Whether they can be halted.
+        can_fault: Whether something can be done to links.
+    """
+
+    name: str
+    kind: str
+    running: bool
+    nodes: tuple[NodeStatus, ...] = ()
+    faults: tuple[LinkFault, ...] = ()
+    can_change: bool = False
+    can_pause: bool = False
+    can_fault: bool = False
+
+    def state(self, name: str) -> NodeState:
+        """How a node is: what its launcher knows comes first, then what the others think.
+
+        Raises:
+            KeyError: If there is no node of that name.
+        """
+        node = next((node for node in self.nodes if node.name == name), None)
+        if node is None:
+            raise KeyError(name)
+        if node.life in _PLAINLY:
+            return _PLAINLY[node.life]
+        thoughts = {other.beliefs.get(node.name) for other in self.nodes if other.speaks}
+        if node.life is Life.ELSEWHERE and not node.heard and thoughts & {Belief.LOST, Belief.LEFT}:
+            return NodeState.STOPPED if Belief.LEFT in thoughts else NodeState.DEAD
+        for belief, state in ((Belief.LOST, NodeState.LOST), (Belief.SUSPECTED, NodeState.SUSPECTED)):
+            if belief in thoughts:
+                return state
+        return NodeState.UP if node.heard else NodeState.SILENT
+
+    def thinking(self, name: str, *beliefs: Belief) -> tuple[NodeName, ...]:
+        """The nodes that now think one of these things of a node."""
+        return tuple(node.name for node in self.nodes if node.speaks and node.beliefs.get(NodeName(name)) in beliefs)
+
+    def __repr__(self) -> str:
+        if not self.running:
+            return f"ClusterStatus({self.name!r}, stopped)"
+        states = ", ".join(f"{node.name} {self.state(node.name)}" for node in self.nodes)
+        return f"ClusterStatus({self.name!r}: {states})"
+
+
+_PLAINLY = {Life.PAUSED: NodeState.PAUSED, Life.STOPPED: NodeState.STOPPED, Life.DEAD: NodeState.DEAD}

@@ -1,0 +1,389 @@
+"""The commands of %mpreg: how each is written, and what it does: what a line of Python over the facade can do too."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from mpreg_lab.client.sync import Client
+from mpreg_lab.cluster.dask import DaskCluster
+from mpreg_lab.cluster.faults import Playing
+from mpreg_lab.cluster.local import LocalCluster, running_clusters
+from mpreg_lab.errors import MagicError
+from mpreg_lab.protocol.messages import Member
+from mpreg_lab.workflow.plan import did_you_mean
+
+from . import settings
+from .clusters import any_cluster, local_cluster
+from .fault_lines import FAULTS, planned, written
+from .options import Argument, Kind, Syntax, identifier, in_columns, names, whole
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["COMMANDS", "Command", "Notebook", "command", "overview"]
+
+
+class Notebook(NamedTuple):
+    """What commands need of the notebook."""
+
+    names: dict[str, Any]
+    """Its variables."""
+    say: Callable[[str], object]
+    """Prints."""
+
+
+class Command(NamedTuple):
+    """One command of %mpreg."""
+
+    syntax: Syntax
+    act: Callable[[Notebook, argparse.Namespace], Any]
+
+    @property
+    def name(self) -> str:
+        """Its word."""
+        return self.syntax.magic.removeprefix("%mpreg ")
+
+    def read(self, line: str) -> argparse.Namespace:
+        """The arguments on a line.
+
+        Raises:
+            MagicError: If one is wrong.
+        """
+        return _read_faults(line) if self.name == "faults" else self.syntax.read(line)
+
+    def help(self, line: str) -> str:
+        """All about it, or about the fault that the line begins with."""
+        fault = FAULTS.get(line.split(maxsplit=1)[0]) if self.name == "faults" else None
+        return (self.syntax if fault is None else fault.syntax).help()
+
+
+# --- clusters -----------------------------------------------------------------------------------------------------
+
+
+def _start(notebook: Notebook, options: argparse.Namespace) -> LocalCluster:
+    nodes = _nodes_of(options.nodes)
+    older = [cluster for cluster in running_clusters() if cluster.name == options.name]
+    variable = vars(options)["as"]
+    held = notebook.names.get(variable)
+    if held is not None and not isinstance(held, LocalCluster):
+        raise MagicError(
+            f"the variable {variable!r} holds a value of type {type(held).__name__}. "
+            "Choose another for the cluster: %mpreg start 3 --as my_cluster"
+        )
+    cluster = LocalCluster(
+        nodes, name=options.name, slots=options.slots, transport=options.transport, processes=options.processes
+    )
+    notebook.names[variable] = cluster
+    if older:
+        notebook.say(f"The cluster {options.name!r} that ran before was stopped; its functions went with it.")
+    return cluster
+
+
+def _nodes_of(words: list[str]) -> int | dict[str, list[str]]:
+    if not words:
+        return 3
+    if len(words) == 1 and words[0].isdigit():
+        return int(words[0])
+    nodes: dict[str, list[str]] = {}
+    for word in words:
+        name, _, resources = word.partition("=" if "=" in word else ":")
+        if not name or name.isdigit():
+            raise MagicError(f"%mpreg start: {word!r} is no node. Write a number, or name=resource,resource for each")
+        if name in nodes:
+            raise MagicError(f"%mpreg start: two nodes are called {name!r}. Rename one of them")
+        nodes[name] = names(resources)
+    return nodes
+
+
+def _stop(notebook: Notebook, options: argparse.Namespace) -> None:
+    stopped = running_clusters() if options.all else (local_cluster(notebook.names, options.cluster),)
+    for cluster in stopped:
+        cluster.stop()
+    notebook.say(f"stopped {', '.join(cluster.name for cluster in stopped)}" if stopped else "no cluster runs")
+
+
+def _status(notebook: Notebook, options: argparse.Namespace) -> None:
+    clusters = running_clusters()
+    notebook.say("\n".join(map(repr, clusters)) if clusters else "no cluster runs. Start one: %mpreg start 3")
+
+
+def _nodes(notebook: Notebook, options: argparse.Namespace) -> pd.DataFrame:
+    import pandas as pd
+
+    members = _members(any_cluster(notebook.names, options.cluster))
+    rows = [(m.name, ", ".join(m.resources), ", ".join(f.name for f in m.functions), m.slots) for m in members]
+    return pd.DataFrame(rows, columns=["node", "resources", "functions", "slots"]).set_index("node")
+
+
+def _functions(notebook: Notebook, options: argparse.Namespace) -> pd.DataFrame:
+    import pandas as pd
+
+    holders: dict[str, list[str]] = {}
+    infos = {}
+    for member in _members(any_cluster(notebook.names, options.cluster)):
+        for info in member.functions:
+            infos[info.name] = info
+            holders.setdefault(info.name, []).append(member.name)
+    rows = [
+        (name, info.signature, ", ".join(info.resources), ", ".join(holders[name]), info.doc.partition("\n")[0])
+        for name, info in infos.items()
+    ]
+    return pd.DataFrame(rows, columns=["function", "signature", "resources", "nodes", "doc"]).set_index("function")
+
+
+def _members(cluster: LocalCluster | Client | DaskCluster) -> Iterable[Member]:
+    return cluster.members() if isinstance(cluster, Client) else cluster.nodes.values()
+
+
+# --- nodes --------------------------------------------------------------------------------------------------------
+
+
+def _add(notebook: Notebook, options: argparse.Namespace) -> None:
+    local_cluster(notebook.names, options.cluster).add(options.node, options.resources)
+    holding = f", which holds {', '.join(options.resources)}" if options.resources else ""
+    notebook.say(f"added {options.node}{holding}")
+
+
+def _to_nodes(verb: str, done: str) -> Callable[[Notebook, argparse.Namespace], None]:
+    def act(notebook: Notebook, options: argparse.Namespace) -> None:
+        cluster = local_cluster(notebook.names, options.cluster)
+        for node in options.nodes:
+            getattr(cluster, verb)(node)
+        notebook.say(f"{done} {', '.join(options.nodes)}")
+
+    return act
+
+
+def _log(notebook: Notebook, options: argparse.Namespace) -> None:
+    text = local_cluster(notebook.names, options.cluster).log(options.node)
+    notebook.say(text.rstrip("\n") or f"{options.node} has printed nothing outside of steps")
+
+
+def _faults(notebook: Notebook, options: argparse.Namespace) -> pd.DataFrame | Playing | None:
+    cluster = local_cluster(notebook.names, options.cluster)
+    plan = planned(options.line, list(cluster.nodes))
+    if not plan.actions:
+        return _fault_log(cluster)
+    if plan.script:
+        return cluster.faults.play([(at_s or 0.0, action) for at_s, action in plan.actions])
+    for _, action in plan.actions:
+        cluster.faults.do(action)
+    return None
+
+
+def _read_faults(line: str) -> argparse.Namespace:
+    """`[-c CLUSTER] FAULT; FAULT`: the faults have words of their own, and are read when their nodes are known."""
+    words = line.split(maxsplit=2)
+    if "--help" in line.split():
+        return argparse.Namespace(help=True)
+    if words and words[0] in ("-c", "--cluster"):
+        if len(words) < 2:
+            raise MagicError(f"%mpreg faults: {words[0]} names a cluster, and none is named")
+        return argparse.Namespace(help=False, cluster=words[1], line=words[2] if len(words) > 2 else "")
+    return argparse.Namespace(help=False, cluster=None, line=line)
+
+
+def _fault_log(cluster: LocalCluster) -> pd.DataFrame:
+    import pandas as pd
+
+    rows = [(round(done.at_s, 3), written(done.action), done.error) for done in cluster.faults.log]
+    return pd.DataFrame(rows, columns=["at_s", "action", "error"])
+
+
+# --- the rest -----------------------------------------------------------------------------------------------------
+
+
+def _config(notebook: Notebook, options: argparse.Namespace) -> pd.DataFrame:
+    if options.key is not None:
+        settings.setting_of(options.key)
+    if options.reset:
+        settings.reset(options.key)
+    elif options.value is not None:
+        settings.change(options.key, options.value)
+    return _settings_table(options.key)
+
+
+def _settings_table(only: str | None = None) -> pd.DataFrame:
+    import pandas as pd
+
+    now, first = settings.current(), settings.Settings()
+    rows = [
+        (key, _word(getattr(now, key)), _word(getattr(first, key)), setting.text)
+        for key, setting in settings.SETTINGS.items()
+        if only in (None, key)
+    ]
+    return pd.DataFrame(rows, columns=["setting", "value", "at first", "what it is"]).set_index("setting")
+
+
+def _word(value: object) -> str:
+    return settings.NONE if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _help(notebook: Notebook, options: argparse.Namespace) -> None:
+    notebook.say(command(options.command).syntax.help() if options.command else overview())
+
+
+_CLUSTER = Argument(("-c", "--cluster"), "of this cluster: a variable, or a name", "CLUSTER", Kind.CLUSTER)
+_WHICH = Argument(("cluster",), "a variable, or a name; else the newest", "CLUSTER", Kind.CLUSTER, count="?")
+_ONE = Argument(("node",), "its name", "NODE", Kind.NODE)
+_SOME = Argument(("nodes",), "their names", "NODE", Kind.NODE, count="+")
+
+_ALL = (
+    Command(
+        Syntax(
+            "%mpreg start",
+            "Launch a cluster, and hold it in a variable. One of the same name is stopped: so a cell can be run again.",
+            (
+                Argument(
+                    ("nodes",),
+                    "how many, or each as NAME=RESOURCE,RESOURCE or NAME:RESOURCE,RESOURCE; else 3",
+                    "NODE",
+                    count="*",
+                ),
+                Argument(("--name",), "what the cluster is called", "NAME", default="notebook"),
+                Argument(
+                    ("--as",), "the variable that holds it", "VARIABLE", Kind.VARIABLE, identifier, default="cluster"
+                ),
+                Argument(("--slots",), "how many plain functions each node runs at once", "N", read=whole),
+                Argument(("--transport",), "how its nodes talk", "HOW", default="memory", choices=("memory", "ws")),
+                Argument(("--processes",), "give each node a process of its own"),
+            ),
+            (
+                ("%mpreg start 3", "node-1, node-2, node-3; the variable `cluster`"),
+                ("%mpreg start ingest=csv work=gpu,model", "two nodes, with resources"),
+            ),
+        ),
+        _start,
+    ),
+    Command(
+        Syntax("%mpreg stop", "End a cluster.", (_WHICH, Argument(("--all",), "end all clusters of this notebook"))),
+        _stop,
+    ),
+    Command(Syntax("%mpreg status", "The clusters that run, as text."), _status),
+    Command(Syntax("%mpreg nodes", "A table of nodes, their resources and functions.", (_WHICH,)), _nodes),
+    Command(
+        Syntax("%mpreg functions", "A table of functions: signature, resources, who has them.", (_WHICH,)), _functions
+    ),
+    Command(
+        Syntax(
+            "%mpreg add",
+            "Launch one more node. It is given the functions that its resources allow.",
+            (
+                _ONE,
+                Argument(
+                    ("resources",),
+                    "what it holds, with commas",
+                    "RESOURCES",
+                    Kind.RESOURCES,
+                    names,
+                    count="?",
+                    default=[],
+                ),
+                _CLUSTER,
+            ),
+            (("%mpreg add worker gpu,model", "a node `worker` that holds two resources"),),
+        ),
+        _add,
+    ),
+    Command(Syntax("%mpreg kill", "End nodes as a crash would.", (_SOME, _CLUSTER)), _to_nodes("kill", "killed")),
+    Command(
+        Syntax("%mpreg restart", "Launch nodes again, with their resources and functions.", (_SOME, _CLUSTER)),
+        _to_nodes("restart", "restarted"),
+    ),
+    Command(
+        Syntax("%mpreg pause", "Halt nodes that have processes of their own.", (_SOME, _CLUSTER)),
+        _to_nodes("pause", "paused"),
+    ),
+    Command(
+        Syntax("%mpreg resume", "Have paused nodes go on.", (_SOME, _CLUSTER)),
+        _to_nodes("resume", "resumed"),
+    ),
+    Command(
+        Syntax("%mpreg log", "What the process of a node printed outside of steps, alive or not.", (_ONE, _CLUSTER)),
+        _log,
+    ),
+    Command(
+        Syntax(
+            "%mpreg faults",
+            "Do to the cluster what networks do; without a fault, a table of what was done.",
+            (
+                Argument(("faults",), "in the words of cluster.faults, with ; between them", "FAULT", count="*"),
+                _CLUSTER,
+            ),
+            (
+                ("%mpreg faults cut a b; kill c", "at once"),
+                ("%mpreg faults slow a 0.2", "all links of a node"),
+                ("%mpreg faults at 0.5 kill b; at 2 restart b", "in seconds from now; the cell does not wait"),
+                ("%mpreg faults heal", "links are well again"),
+            ),
+            "\n".join(
+                [
+                    "Faults: `client` is the end of the cluster object itself.",
+                    *(f"  {fault.syntax.usage.removeprefix('%mpreg faults ')}" for fault in FAULTS.values()),
+                    "%mpreg faults cut --help tells of one of them; docs/faults.md of all.",
+                ]
+            ),
+        ),
+        _faults,
+    ),
+    Command(
+        Syntax(
+            "%mpreg config",
+            "What magics do when they are not told, until the kernel is restarted. Without a setting, a table of all.",
+            (
+                Argument(("key",), "a setting", "SETTING", Kind.SETTING, count="?"),
+                Argument(("value",), "what it shall be", "VALUE", count="?"),
+                Argument(("--reset",), "put it, or all, back to what it was at first"),
+            ),
+            (
+                ("%mpreg config retries 2", "steps that do not say retry(n) have two"),
+                ("%mpreg config timeout none", "runs may take as long as they like"),
+            ),
+            "Settings:\n" + "\n".join(f"  {key:<10} {setting.text}" for key, setting in settings.SETTINGS.items()),
+        ),
+        _config,
+    ),
+    Command(
+        Syntax(
+            "%mpreg help",
+            "All commands, or all about one.",
+            (Argument(("command",), "a command", "COMMAND", Kind.COMMAND, count="?"),),
+        ),
+        _help,
+    ),
+)
+
+COMMANDS: dict[str, Command] = {command.name: command for command in _ALL}
+"""By their words, in the order of the help."""
+
+
+def command(word: str) -> Command:
+    """The command of that word.
+
+    Raises:
+        MagicError: If there is none.
+    """
+    if word not in COMMANDS:
+        raise MagicError(f"%mpreg has no {word!r}. {did_you_mean(word, COMMANDS, 'It has: ')}")
+    return COMMANDS[word]
+
+
+def overview() -> str:
+    """All commands, one line each."""
+    lines: list[str] = []
+    for known in COMMANDS.values():
+        words = " ".join([known.name, *(argument.written for argument in known.syntax.positionals)])
+        lines += in_columns(words, known.syntax.does.partition(". ")[0].rstrip("."))
+    return "\n".join(
+        [
+            "%%mpreg_workflow   runs the workflow in its cell",
+            "%%mpreg_functions  defines the functions in its cell, and nodes offer them",
+            "%mpreg COMMAND     does the rest; COMMAND is one of",
+            "",
+            *lines,
+            "",
+            "--help behind any of them tells all about it.",
+        ]
+    )
