@@ -9,6 +9,7 @@ import pytest
 
 from mpreg_lab import LocalCluster
 from mpreg_lab.cli import main
+from mpreg_lab.examples import EXAMPLES
 
 
 def command(*words: str, folder: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -32,6 +33,24 @@ def test_demo_prints_graph_results_and_latencies_in_80_columns():
     assert "Latency" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
     assert done.stderr == ""
+
+
+def test_the_examples_are_listed_with_what_they_show(capsys):
+    assert main(["demo", "--list"]) == 0
+
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == list(EXAMPLES)
+    assert "data-pipeline     a messy CSV file becomes a report on three nodes" in lines
+    assert max(map(len, lines)) <= 80
+
+
+def test_an_example_whose_library_is_missing_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, capsys):
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+
+    assert main(["demo", "ml-inference"]) == 2
+    assert capsys.readouterr().err == (
+        "mpreg-lab: ml-inference needs sklearn, which is not here. Install it: pip install 'mpreg-lab[examples]'\n"
+    )
 
 
 def test_run_runs_a_file_in_the_notation_with_functions_of_a_module(tmp_path: Path):
@@ -75,7 +94,8 @@ def test_a_failed_workflow_shows_the_failure_and_exits_with_1(tmp_path: Path):
         ([], "the following arguments are required: COMMAND. mpreg-lab --help lists the options"),
         (["fly"], "argument COMMAND: invalid choice: 'fly' (choose from 'demo', 'run', 'node', 'status', 'lab'). "
                   "mpreg-lab --help lists the options"),
-        (["demo", "nothing"], "there is no example 'nothing'. Examples: data-pipeline"),
+        (["demo", "nothing"], "there is no example 'nothing'. Examples: basic, workflows, distributed, concurrency, "
+                            "error-handling, performance, data-pipeline, ml-inference, order-processing, monitoring"),
         (["demo", "--fast"], "unrecognized arguments: --fast. mpreg-lab demo --help lists the options"),
         (["run", "missing.mpreg"], "cannot run missing.mpreg: it is not there"),
         (["run", "flow.mpreg", "--timeout", "soon"],

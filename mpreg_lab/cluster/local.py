@@ -481,7 +481,7 @@ class LocalCluster:
                 raise failed
         self._handles.sort(key=lambda handle: order[handle.spec.name])
         await self._launcher.introduce(self._handles)
-        self._aio = AsyncClient.over(await self._entry.dial(), dial=self._entry.dial)
+        self._aio = AsyncClient.over(await self._entry.dial(), self._entry)
 
     async def _place(self, name: FunctionName, placed: _Placed) -> None:
         todo = []
@@ -559,7 +559,7 @@ class LocalCluster:
     async def _leave(self, handle: Handle) -> None:
         # Else the next verb could be sent into a connection whose end was not noticed yet.
         if handle is self._entry.handle:
-            await self._aio.close()
+            await self._aio.leave()
         self._watch.changed()
 
     # --- helpers ---

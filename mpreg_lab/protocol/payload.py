@@ -118,6 +118,11 @@ class Payload:
         head, buffers = self.pack()
         return len(head) + sum(map(len, buffers))
 
+    @property
+    def packed_bytes(self) -> int:
+        """As size_bytes, but packs nothing: 0 if the value is held as an object only."""
+        return 0 if self._packed is None else self.size_bytes
+
     def __repr__(self) -> str:
         return f"Payload({'packed' if self._value is _NOT_LOADED else type(self._value).__name__})"
 

@@ -12,7 +12,6 @@ from tests.testing.projects import OURS, SAMPLES, run_pytest
 
 HEAVY = {
     "asyncio",
-    "msgspec",
     "websockets",
     "pytest_asyncio",
     "IPython",
@@ -65,12 +64,13 @@ def test_the_samples_run_as_written(tmp_path: Path, ini: str, mark: str, conftes
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(240)  # four interpreters begin at once
 def test_the_samples_run_in_parallel_in_any_order_and_again(tmp_path: Path):
     folder = project(tmp_path, AUTO)
     for number in range(3):
         (folder / f"test_again_{number}.py").write_text((folder / "test_samples.py").read_text())
 
-    outcome = run_pytest(folder, "-n4", "--random-order", plugins=())
+    outcome = run_pytest(folder, "-n4", "--random-order", plugins=("mpreg_lab", "asyncio", "xdist", "random_order"))
 
     assert outcome.counts == {"passed": 20}, outcome.text
 
@@ -116,7 +116,7 @@ def test_a_plugin_that_loads_more_would_be_seen():
     code = "import sys, pytest; import mpreg_lab.testing.servers; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
-    assert set(done.stdout.split()) & HEAVY >= {"asyncio", "msgspec"}
+    assert set(done.stdout.split()) & HEAVY >= {"asyncio"}
 
 
 def test_faults_are_those_of_the_servers_that_a_test_asks_for(tmp_path: Path):

@@ -174,7 +174,9 @@ def test_a_trace_with_any_name_is_json(name: str):
 # --- JSON and back ---
 
 
-@pytest.mark.parametrize("record", [runs.pipeline(), runs.failed(), runs.running(), runs.fan(20)], ids=str)
+@pytest.mark.parametrize(
+    "record", [runs.pipeline(), runs.failed(), runs.running(), runs.faulty(), runs.fan(20)], ids=str
+)
 def test_a_saved_run_shows_the_same(record: RunRecord):
     again, results = from_json(to_json(record, runs.RESULTS))
 

@@ -84,7 +84,7 @@ def test_a_timeline_has_the_faults_and_the_lane_of_the_node_its_outage():
     drawn = timeline(runs.faulty())
 
     assert len(drawn.faults) == 5
-    assert [[o.kind for o in lane.outages] for lane in drawn.lanes] == [[], ["dead"], []]
+    assert [[o.kind for o in lane.outages] for lane in drawn.lanes] == [[], [], ["dead"]]
 
 
 def test_a_lost_attempt_names_what_befell_its_node():
