@@ -145,6 +145,11 @@ class Client:
             self._watch = watch
         return self._watch
 
+    @verb
+    def clear_cache(self) -> None:
+        """Forget the results that all nodes keep for equal steps: see `cache()`."""
+        self._call(self._aio.clear_cache(), "clear_cache()")
+
     def close(self) -> None:
         """End the connection. May be called twice."""
         if self._loop.alive:

@@ -221,6 +221,12 @@ class LocalCluster:
         self._check_running()
         return await asyncio.wrap_future(self._loop.spawn(self._aio.call(function, *args, **kwargs)))
 
+    @verb
+    def clear_cache(self) -> None:
+        """Forget the results that all nodes keep for equal steps: `| cache()`, `Step(cache=True)`."""
+        self._check_running()
+        self._client.clear_cache()
+
     # --- functions ---
 
     @overload

@@ -3,9 +3,9 @@
 // file: no build, nothing from the network. From top to bottom: small tools, the five tabs, the panel of a step, the whole.
 
 const SVG = "http://www.w3.org/2000/svg";
-const ENDED = new Set(["done", "reused", "failed", "skipped", "cancelled"]);
+const ENDED = new Set(["done", "reused", "cached", "failed", "skipped", "cancelled"]);
 const BROKEN = new Set(["failed", "retrying", "cancelled"]);
-const PROGRESS = ["done", "reused", "failed", "cancelled", "skipped", "retrying", "running"];
+const PROGRESS = ["done", "reused", "cached", "failed", "cancelled", "skipped", "retrying", "running"];
 const TABS = ["Graph", "Results", "Timeline", "Latency", "Steps"];
 const MARGIN = 16;
 const NARROW = 620; // px, as in the style sheet: the panel of a step covers the rest.
