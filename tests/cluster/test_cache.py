@@ -253,7 +253,7 @@ def test_what_is_done_to_a_result_does_not_change_what_was_kept(quick: LocalClus
 
 def test_a_step_that_cannot_be_cached_says_why(quick: LocalCluster, ledger: Ledger):
     note = ledger.note
-    quick.register(lambda value: note("measure") or len(value), name="measure")  # type: ignore[func-returns-value]
+    quick.register(lambda value: note("measure") or len(value), name="measure")
     loop: list[Any] = []
     loop.append(loop)
     for _ in range(2):
