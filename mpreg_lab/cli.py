@@ -97,8 +97,10 @@ def _run(options: argparse.Namespace) -> int:
     if options.connect:
         if offered is not None:
             raise UsageError("--functions goes with a cluster of our own: a cluster reached by --connect has its own")
-        with Client(options.connect, token=os.environ.get("MPREG_TOKEN")) as client:
+        with Client(options.connect, token=_token(options), tls=_tls(options)) as client:
             return _show(client.run(workflow, timeout=options.timeout, check=False))
+    if options.token_file or options.ca:
+        raise UsageError("--token-file and --ca go with --connect: a cluster of our own needs neither")
     with LocalCluster(_nodes(offered), name="run") as cluster:
         if offered is not None:
             _register(cluster, offered)
@@ -133,7 +135,7 @@ async def _until_interrupted(wanted: StandaloneNode) -> None:
 
 def _status(options: argparse.Namespace) -> int:
     width = min(120, shutil.get_terminal_size((80, 24)).columns)
-    client = AsyncClient(options.url, token=_token(options), tls=Tls(ca=options.ca) if options.ca else None)
+    client = AsyncClient(options.url, token=_token(options), tls=_tls(options))
     print(status_text(asyncio.run(_described(client)), width))
     return 0
 
@@ -205,6 +207,10 @@ def _token(options: argparse.Namespace) -> Secret | None:
     return Secret(os.environ["MPREG_TOKEN"]) if os.environ.get("MPREG_TOKEN") else None
 
 
+def _tls(options: argparse.Namespace) -> Tls | None:
+    return Tls(ca=options.ca) if options.ca else None
+
+
 def _node_token(options: argparse.Namespace) -> tuple[Secret | None, Path | None]:
     """The token of a node's cluster; or None, and the file that the one of a new cluster is written to."""
     path = Path(options.token_file) if options.token_file else None
@@ -259,11 +265,12 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="run a file that holds a workflow in the notation")
     run.add_argument("file", metavar="FILE")
     run.add_argument("--functions", metavar="MODULE", help="a module or .py file with the functions, nodes() and data")
-    run.add_argument("--connect", metavar="URL", help="a cluster that runs already; its token in MPREG_TOKEN")
+    run.add_argument("--connect", metavar="URL", help="a cluster that runs already: any node of it")
     run.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="cancel the run when it takes longer")
+    _add_secrets(run)
     run.set_defaults(act=_run)
     node = commands.add_parser("node", help="be one node: of a cluster that runs already, or the first of a new one")
-    node.add_argument("--join", metavar="URL", help="any node of the cluster")
+    node.add_argument("--join", metavar="URL", help="any node of the cluster; it may come up later")
     node.add_argument("--resources", metavar="A,B", default="", help="what the node holds")
     node.add_argument("--functions", metavar="MODULE[:OBJECT]", help="a module or .py file with the functions")
     node.add_argument("--name", help="what others call it (default: machine and process)")
