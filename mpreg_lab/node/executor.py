@@ -21,6 +21,7 @@ from mpreg_lab.engine.failures import failure
 from mpreg_lab.engine.output import Printed, capture, install, uninstall
 from mpreg_lab.errors import RemoteError, UnknownFunctionError, UnserialisableResultError
 from mpreg_lab.lending import lend_while_waiting
+from mpreg_lab.protocol.identity import UnstableValueError, call_key
 from mpreg_lab.protocol.messages import Caching, Call, CallFailed, CallReturned, CallStarted, Outcome
 from mpreg_lab.protocol.payload import CannotTravelError, Payload, check_serialisable
 from mpreg_lab.step_context import enter_step, leave_step
@@ -29,7 +30,6 @@ from mpreg_lab.workflow.references import substitute
 
 from .cache import Cache
 from .functions import Function, FunctionTable
-from .identity import UnstableValueError, call_key
 
 __all__ = ["Executor", "Job", "Report"]
 

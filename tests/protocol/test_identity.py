@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mpreg_lab.node.identity import UnstableValueError, call_key, function_identity
+from mpreg_lab.protocol.identity import UnstableValueError, call_key, function_identity
 
 
 def made(source: str, name: str = "f", **names: Any) -> Callable[..., Any]:
@@ -86,7 +86,7 @@ def test_a_function_that_came_as_code_is_the_same():
 
 def test_a_function_is_the_same_in_every_process():
     script = (
-        "from mpreg_lab.node.identity import call_key\n"
+        "from mpreg_lab.protocol.identity import call_key\n"
         "def f(x, mode='a'): return x in {'a', 'b', 'c'} and mode\n"
         "print(call_key(f, ([1.5, 'x'], {'k': (None, True)}), {'mode': 'b'}, ['gpu']))"
     )

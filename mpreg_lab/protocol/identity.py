@@ -12,13 +12,13 @@ import functools
 import hashlib
 import pickle
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
-from .functions import Function
-
 __all__ = ["UnstableValueError", "call_key", "function_identity"]
+
+Function = Callable[..., Any]
 
 _CONSTANTS = (type(None), bool, int, float, complex, str, bytes)
 _STORES = frozenset(("STORE_GLOBAL", "DELETE_GLOBAL", "STORE_DEREF", "DELETE_DEREF"))
