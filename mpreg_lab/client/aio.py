@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
+import sys
 import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -135,7 +136,7 @@ class AsyncClient:
         return self.start(plan, timeout=timeout)
 
     async def call(self, function: str, /, *args: Any, **kwargs: Any) -> Any:
-        """Call one function on whichever node has it, and give back what it returns.
+        """Call one function on whichever node has it, and give back what it returns; what it printed is printed here.
 
         Raises:
             RoutingError: If no node has it.
@@ -143,7 +144,12 @@ class AsyncClient:
         """
         name = StepName(function)
         run = await self._submit(Workflow((Step(name, FunctionName(function), args, kwargs),)))
-        return (await run).results[name]
+        try:
+            return (await run).results[name]
+        finally:
+            # This runs in the context of the caller, by which a notebook knows the cell.
+            if printed := run.record.steps[name].printed:
+                sys.stdout.write(printed)
 
     async def members(self) -> tuple[Member, ...]:
         """The nodes of the cluster, with their resources and functions."""
