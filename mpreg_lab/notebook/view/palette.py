@@ -37,7 +37,7 @@ PALETTE: dict[StepStatus, Colours] = {
     StepStatus.RETRYING: Colours(Shade("#fcecc8", "#c98600", "#4a3200"), Shade("#43310a", "#e69f00", "#fbe7bd")),
     StepStatus.DONE: Colours(Shade("#d5efe6", "#00805d", "#053d2d"), Shade("#0c3a2d", "#1fb58a", "#d2f1e6")),
     StepStatus.REUSED: Colours(Shade("#eaf5f1", "#3f8f78", "#1d4a3d"), Shade("#15302a", "#5fb39b", "#cfeae1")),
-    StepStatus.CACHED: Colours(Shade("#eaf5f1", "#3f8f78", "#1d4a3d"), Shade("#15302a", "#5fb39b", "#cfeae1")),
+    StepStatus.CACHED: Colours(Shade("#e2f3f5", "#2f8a99", "#0f4049"), Shade("#12343a", "#56b6c6", "#cfeef3")),
     StepStatus.FAILED: Colours(Shade("#fbdfcf", "#c24e00", "#4d1f00"), Shade("#4a220b", "#f07a2b", "#fde0cf")),
     StepStatus.SKIPPED: Colours(Shade("#fafafa", "#a5abb3", "#5a626b"), Shade("#1f2327", "#666e78", "#a9b0b8")),
     StepStatus.CANCELLED: Colours(Shade("#f7e4ee", "#b05f8d", "#46203a"), Shade("#3d2133", "#cc79a7", "#f4dbe8")),
