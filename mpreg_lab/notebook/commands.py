@@ -269,7 +269,7 @@ _ALL = (
     Command(
         Syntax(
             "%mpreg start",
-            "Launch a cluster, which lives until %mpreg stop. One of the same name is stopped: run the cell as you like.",
+            "Launch a cluster, which lives until %mpreg stop or until one of the same name is started.",
             (
                 Argument(
                     ("nodes",),
