@@ -7,7 +7,7 @@ import contextlib
 import secrets
 import sys
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from typing import Any, Self
 
@@ -22,6 +22,7 @@ from mpreg_lab.errors import (
     UnserialisableArgumentError,
     WorkflowError,
 )
+from mpreg_lab.protocol.commands import RPCCommand, workflow_of
 from mpreg_lab.protocol.messages import (
     Describe,
     Described,
@@ -148,6 +149,21 @@ class AsyncClient:
         finally:
             # This runs in the context of the caller, by which a notebook knows the cell.
             print_out(run)
+
+    async def request(self, commands: Iterable[RPCCommand], timeout: float | None = None) -> dict[str, Any]:
+        """Run steps written as MPREG writes them, and give back the results of the last ones, by name.
+
+        Args:
+            commands: Strings in their arguments that name another command stand for its result.
+            timeout: Seconds.
+
+        Raises:
+            WorkflowError: If they cannot run as they are written; nothing was sent.
+            RoutingError: If no node can run one of them; nothing ran.
+            RunTimeoutError: If they took longer.
+            Exception: What a function raised; of several, a RunFailedError.
+        """
+        return (await self.run(workflow_of(commands), timeout=timeout)).results
 
     async def members(self) -> tuple[Member, ...]:
         """The nodes of the cluster, with their resources and functions."""
