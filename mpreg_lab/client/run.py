@@ -33,7 +33,7 @@ from mpreg_lab.workflow.record import RunEvent, RunRecord, RunStatus, StepStatus
 from mpreg_lab.workflow.reuse import kept_steps
 
 from .saved import SavedRun
-from .verbs import verb
+from .verbs import in_a_thread, verb
 from .waiting import wait, wait_async
 
 __all__ = ["Owner", "Run"]
@@ -173,7 +173,7 @@ class Run(SavedRun):
         """
         self.join(timeout)
         if not self.done:
-            raise TimeoutError(f"the run has not ended after {timeout:g} s; it goes on. run.cancel() stops it")
+            raise _goes_on(timeout)
         if (exception := self.exception) is not None:
             raise self._as_it_came(exception)
         return self
@@ -192,17 +192,39 @@ class Run(SavedRun):
         """Wait as `wait` does, on any event loop; cancelling the awaiting task cancels the run."""
         return self._wait_async().__await__()
 
-    async def ended(self) -> Run:
-        """As awaiting the run, but raises nothing that came of it."""
+    async def wait_async(self, timeout: float | None = None) -> Run:
+        """As `wait`, awaitable on any loop; `await run` is the same without a time-out.
+
+        Cancelling the awaiting task cancels the run.
+        """
+        if not await self.join_async(timeout):
+            raise _goes_on(timeout)
+        return await self
+
+    async def join_async(self, timeout: float | None = None) -> bool:
+        """As `join`, awaitable on any loop."""
         loop = asyncio.get_running_loop()
         ended = asyncio.Event()
         self.on_end(lambda: _set(loop, ended))
         try:
-            await wait_async(ended)
-        except asyncio.CancelledError:
+            async with asyncio.timeout(timeout):
+                await wait_async(ended)
+        except TimeoutError:
+            return self.done
+        except asyncio.CancelledError as stop:
             self.cancel()
+            _render(stop)
             raise
+        return True
+
+    async def ended(self) -> Run:
+        """As awaiting the run, but raises nothing that came of it."""
+        await self.join_async()
         return self
+
+    async def result_async(self, name: str) -> Any:
+        """As `run[name]`, awaitable on any loop, which goes on while a large result is fetched from its node."""
+        return await in_a_thread(lambda: self[name])
 
     def cancel(self) -> None:
         """Stop the run, now; what has ended is kept. Nothing happens if it is over."""
@@ -435,6 +457,20 @@ def _loaded(payload: Payload) -> Exception:
 def _cancel(started: Future[Run]) -> None:
     if not started.cancelled() and started.exception() is None:
         started.result().cancel()
+
+
+def _goes_on(timeout: float | None) -> TimeoutError:
+    return TimeoutError(f"the run has not ended after {timeout:g} s; it goes on. run.cancel() stops it")
+
+
+def _render(stop: asyncio.CancelledError) -> None:
+    """What a notebook shows of an awaiting cell that was stopped: not the frames of the event loop."""
+    lines = [
+        "\x1b[31mCancelledError\x1b[0m: stopped while it awaited a run; the run was cancelled",
+        "",
+        "The cluster lives on. To keep what succeeds, name the run: run = cluster.submit(workflow), then await run",
+    ]
+    stop._render_traceback_ = lambda: lines  # type: ignore[attr-defined]  # IPython asks for this attribute
 
 
 def _set(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterator
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, Self, TypeVar
 
 from mpreg_lab.errors import ConnectionLostError
 from mpreg_lab.loop_thread import LoopThread
+from mpreg_lab.protocol.commands import RPCCommand, workflow_of
 from mpreg_lab.protocol.messages import Member
 from mpreg_lab.transport.tls import TlsLike
 from mpreg_lab.workflow.model import Workflow
@@ -17,7 +19,8 @@ from .aio import AsyncClient
 from .history import Runs
 from .run import Run
 from .status import ClusterStatus
-from .verbs import verb
+from .verbs import in_a_thread, twin, verb
+from .views import views
 from .watching import RemoteWatch, StatusWatch, when_heard
 
 __all__ = ["Client"]
@@ -101,6 +104,11 @@ class Client:
         return self._call(self._aio.call(function, *args, **kwargs), "call()")
 
     @verb
+    def request(self, commands: Iterable[RPCCommand], timeout: float | None = None) -> dict[str, Any]:
+        """Run steps written as MPREG writes them, and give back the results of the last ones. See AsyncClient."""
+        return self.run(workflow_of(commands), timeout=timeout).results
+
+    @verb
     def members(self) -> tuple[Member, ...]:
         """The nodes of the cluster, with their resources and functions."""
         return self._call(self._aio.members(), "members()")
@@ -138,12 +146,45 @@ class Client:
         watch = self._call(add(), "watch()")
         return partial(self._loop.call_soon, watch.remove, listener)
 
+    def view(self) -> object:
+        """What a cell shows of the cluster: its nodes and links, live. To do something to them, be who launched it."""
+        return views().cluster(self)
+
     async def _watching(self) -> StatusWatch:
         if self._watch is None:
             watch = RemoteWatch(self._aio.describe, self._aio.look)
             await watch.find()
             self._watch = watch
         return self._watch
+
+    # --- awaitable on any loop ---
+
+    async def run_async(self, workflow: Workflow, *, timeout: float | None = None, check: bool = True) -> Run:
+        """As `run`, awaitable on any loop; cancelling the awaiting task cancels the run."""
+        run = await self.submit_async(workflow, timeout=timeout)
+        return await (run if check else run.ended())
+
+    async def submit_async(self, workflow: Workflow, *, timeout: float | None = None) -> Run:
+        """As `submit`, awaitable on any loop."""
+        return await self._awaited(self._aio.submit(workflow, timeout=timeout))
+
+    async def call_async(self, function: str, /, *args: Any, **kwargs: Any) -> Any:
+        """As `call`, awaitable on any loop; cancelling the awaiting task cancels the call."""
+        return await self._awaited(self._aio.call(function, *args, **kwargs))
+
+    async def members_async(self) -> tuple[Member, ...]:
+        """As `members`, awaitable on any loop."""
+        return await self._awaited(self._aio.members())
+
+    status_async = twin(status)
+    watch_async = twin(watch)
+
+    @classmethod
+    async def connect_async(cls, url: str, *, token: str | None = None, tls: TlsLike | None = None) -> Self:
+        """As `Client(...)`, awaitable on any loop: `async with await Client.connect_async(url) as client`."""
+        return await in_a_thread(partial(cls, url, token=token, tls=tls))
+
+    # --- its end ---
 
     def close(self) -> None:
         """End the connection. May be called twice."""
@@ -154,10 +195,19 @@ class Client:
             if self._owns_loop:
                 self._loop.stop()
 
-    def _call(self, verb: Coroutine[Any, Any, T], doing: str) -> T:
+    close_async = twin(close)
+
+    def _check_open(self, verb: Coroutine[Any, Any, Any]) -> None:
         if self._owns_loop and not self._loop.alive:
             verb.close()
             raise ConnectionLostError("the client was closed. Make another: Client(url, token=...)")
+
+    async def _awaited(self, verb: Coroutine[Any, Any, T]) -> T:
+        self._check_open(verb)
+        return await asyncio.wrap_future(self._loop.spawn(verb))
+
+    def _call(self, verb: Coroutine[Any, Any, T], doing: str) -> T:
+        self._check_open(verb)
         return self._loop.call(verb, doing=doing)
 
     def __enter__(self) -> Self:
@@ -165,6 +215,12 @@ class Client:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close_async()
 
 
 def _cancel_all(runs: list[Run]) -> None:

@@ -12,8 +12,19 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from .saved import SavedRun
+    from .status import ClusterStatus
 
-__all__ = ["ComparisonView", "RunViews", "install_views", "views"]
+__all__ = ["ComparisonView", "RunViews", "Watchable", "install_views", "views"]
+
+
+class Watchable(Protocol):
+    """What can be looked at as a cluster: a LocalCluster, or a Client of one."""
+
+    def status(self) -> ClusterStatus:
+        """How it is."""
+
+    def watch(self, listener: Callable[[ClusterStatus], object]) -> Callable[[], None]:
+        """Call a function whenever that changes; gives what ends it."""
 
 
 class ComparisonView(Protocol):
@@ -27,7 +38,7 @@ class ComparisonView(Protocol):
 
 
 class RunViews(Protocol):
-    """What draws a run."""
+    """What draws a run, or a cluster."""
 
     def frame(self, run: SavedRun) -> DataFrame:
         """One row a step."""
@@ -82,6 +93,12 @@ class RunViews(Protocol):
 
     def html(self, run: SavedRun) -> str:
         """All of it for a saved notebook: static, with no kernel needed."""
+
+    def cluster(self, cluster: Watchable) -> object:
+        """What a cell shows of a cluster, live."""
+
+    def show_cluster(self, cluster: Watchable) -> None:
+        """Show that in the cell that runs; in a terminal, the text of the cluster."""
 
 
 _load: Callable[[], RunViews] | None = None

@@ -7,12 +7,13 @@ import secrets
 import weakref
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
+from functools import partial
 from itertools import count
 from typing import Any, Self, TypeVar, overload
 
-from mpreg_lab.client.aio import check_arguments, check_timeout
+from mpreg_lab.client.aio import check_arguments, check_timeout, print_out
 from mpreg_lab.client.run import Run
-from mpreg_lab.client.verbs import verb
+from mpreg_lab.client.verbs import in_a_thread, twin, verb
 from mpreg_lab.errors import ClusterStoppedError, FunctionError, RunCancelledError, RunTimeoutError
 from mpreg_lab.loop_thread import LoopThread
 from mpreg_lab.node.functions import BUILTINS, describe, function_name
@@ -144,11 +145,15 @@ class DaskCluster:
             RoutingError: If none can.
             Exception: What it raised.
         """
-        return self.run(_one(function, args, kwargs)).results[function]
+        run = self.run(_one(function, args, kwargs), check=False)
+        print_out(run)
+        return run.wait().results[function]
 
     async def call_async(self, function: str, /, *args: Any, **kwargs: Any) -> Any:
         """As `call`, awaitable on any loop."""
-        return (await self.run_async(_one(function, args, kwargs))).results[function]
+        run = await self.run_async(_one(function, args, kwargs), check=False)
+        print_out(run)
+        return (await run).results[function]
 
     # --- functions ---
 
@@ -211,6 +216,23 @@ class DaskCluster:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+    # --- awaitable on any loop ---
+
+    @classmethod
+    async def launch_async(cls, *args: Any, **kwargs: Any) -> Self:
+        """As `DaskCluster(...)`, awaitable on any loop: `async with await DaskCluster.launch_async(3) as cluster`."""
+        return await in_a_thread(partial(cls, *args, **kwargs))
+
+    register_async = twin(register)
+    unregister_async = twin(unregister)
+    stop_async = twin(stop)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop_async()
 
     def __repr__(self) -> str:
         return cluster_text(type(self).__name__, self.name, tuple(self.nodes.values()) if self.running else None)

@@ -46,7 +46,7 @@ EXAMPLES: dict[str, Example] = {
         "three trained models on three nodes, one answer, explained", tells=True, needs=("sklearn",)
     ),
     "order-processing": Example("orders, stock, money in SQLite: nodes die, nothing is lost", tells=True),
-    "monitoring": Example("one node has a leak, one hangs, one is dead: which?", tells=True, needs=("psutil",)),
+    "monitoring": Example("which node has a leak, is slow, hangs, or is dead?", tells=True, needs=("psutil",)),
 }
 """Name to what it shows, the simple ones first."""
 
@@ -55,11 +55,11 @@ def load(name: str) -> ModuleType:
     """The module of an example.
 
     Raises:
-        KeyError: If there is no example of that name.
+        LookupError: If there is no example of that name.
         ModuleNotFoundError: If a library that it needs is not installed.
     """
     if name not in EXAMPLES:
-        raise KeyError(f"there is no example {name!r}. Examples: {', '.join(EXAMPLES)}")
+        raise LookupError(f"there is no example {name!r}. Examples: {', '.join(EXAMPLES)}")
     return import_module(f"{__name__}.{name.replace('-', '_')}")
 
 

@@ -78,6 +78,9 @@ class Shop:
         lines: What will be ordered; an order's number is its place, from 1.
         empty: Products of which the shelf is empty.
         blocked: Numbers of the orders whose card will be refused.
+
+    Raises:
+        FileExistsError: If the folder has the databases of another shop.
     """
 
     def __init__(
@@ -88,6 +91,8 @@ class Shop:
         empty: Sequence[str] = (),
         blocked: Sequence[int] = (),
     ) -> None:
+        if found := [file.name for file in folder.glob("*.db")]:
+            raise FileExistsError(f"{folder} has databases already ({', '.join(sorted(found))}). Give an empty folder")
         self.folder = folder
         self.lines = tuple(lines)
         self._open = ExitStack()

@@ -1,9 +1,9 @@
-"""Health checks across nodes: one has a leak, one hangs, one is dead. Which?
+"""Health checks across nodes: one has a leak, one is slow, one hangs, one is dead. Which?
 
 Every node examines itself with psutil: its process, and the machine. `survey` asks all of them at once and makes a
-report of what came and of what did not: a node that answers but has grown is degraded; one that does not answer, but
-whose process lives, hangs; one whose process is gone is dead. `main` takes a first survey, breaks three of five nodes
-for real (memory that is never given back, SIGSTOP, SIGKILL) and takes a second.
+report of what came and of what did not: a node that answers but has grown, or that answers late, is degraded; one that
+does not answer, but whose process lives, hangs; one whose process is gone is dead. `main` takes a first survey, breaks
+four of five nodes for real (memory that is never given back, slow links, SIGSTOP, SIGKILL) and takes a second.
 
 It needs psutil: `pip install 'mpreg-lab[examples]'`.
 """
@@ -11,6 +11,7 @@ It needs psutil: `pip install 'mpreg-lab[examples]'`.
 from __future__ import annotations
 
 import os
+import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -78,11 +79,13 @@ class Limits:
 
     Attributes:
         growth_mb: Memory more than in the first survey.
-        answer_s: How long it may take to examine itself; who needs longer hangs.
+        late_s: How much later than the others it may answer.
+        answer_s: How long an answer may take; who needs longer hangs.
     """
 
     growth_mb: float = 100.0
     files: int = 500
+    late_s: float = 0.3
     answer_s: float = 2.0
 
 
@@ -92,12 +95,14 @@ class Check:
 
     Attributes:
         found: None if it did not answer.
+        answer_s: Seconds from the question to the answer; None if there was none.
     """
 
     node: str
     health: Health
     why: str
-    found: Examination | None
+    found: Examination | None = None
+    answer_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -178,32 +183,42 @@ def survey(
 def report(run: Run, limits: Limits = Limits(), before: Report | None = None) -> Report:
     """What the answers say, and what silence says."""
     known = {check.node: check.found for check in before.checks if check.found} if before else {}
+    answers = _answer_times_s(run)
+    usual_s = statistics.median(answers.values()) if answers else 0.0
     checks = []
     for name in map(str, run.record.steps):
         if name in run.results:
-            checks.append(judge(run.results[name], limits, known.get(name)))
+            checks.append(judge(run.results[name], answers[name], usual_s, limits, known.get(name)))
         else:
             checks.append(_silent(name, run.errors[name], limits, known.get(name)))
     return Report(tuple(checks))
 
 
-def judge(found: Examination, limits: Limits, before: Examination | None = None) -> Check:
-    """How a node is that answered, and that was so before."""
+def judge(
+    found: Examination,
+    answer_s: float,
+    usual_s: float,
+    limits: Limits = Limits(),
+    before: Examination | None = None,
+) -> Check:
+    """How a node is that answered after so long, where the others need `usual_s`, and that was so `before`."""
     growth_mb = found.memory_mb - (before or found).memory_mb
     reasons = []
     if growth_mb > limits.growth_mb:
         reasons.append(f"{growth_mb:.0f} MB more than before")
     if found.files > limits.files:
         reasons.append(f"{found.files} open files")
+    if answer_s - usual_s > limits.late_s:
+        reasons.append(f"{answer_s - usual_s:.1f} s later than others")
     health = Health.DEGRADED if reasons else Health.HEALTHY
-    return Check(found.node, health, "; ".join(reasons), found)
+    return Check(found.node, health, "; ".join(reasons), found, answer_s)
 
 
 def table(surveyed: Report) -> str:
     """The report in lines of at most 80 characters."""
-    lines = [f"{'node':8} {'health':9} {'memory':>8} {'CPU':>5} {'threads':>7} {'files':>5}  why"]
+    lines = [f"{'node':7} {'health':8} {'answer':>7} {'memory':>7} {'CPU':>4} {'files':>5}  why"]
     for check in surveyed.checks:
-        lines.append(f"{check.node:8} {check.health:9} {_figures(check.found)}  {check.why}".rstrip())
+        lines.append(f"{check.node:7} {check.health:8} {_figures(check)}  {check.why}".rstrip())
     answered = [check.found for check in surveyed.checks if check.found is not None]
     if answered:
         machine = answered[0]
@@ -216,14 +231,15 @@ def table(surveyed: Report) -> str:
 
 
 def main() -> None:
-    """Two surveys of five nodes in processes of their own, before and after three of them were broken."""
+    """Two surveys of five nodes in processes of their own, before and after four of them were broken."""
     names = tuple(nodes())
     with LocalCluster(nodes(), processes=True) as cluster:
         offer(cluster, FUNCTIONS)
         before = survey(cluster, names)
         print(table(before))
-        print("\nsearch takes 200 MB, cache is halted (SIGSTOP), mail is killed (SIGKILL).\n")
+        print("\nsearch takes 200 MB, images has slow links, cache is halted, mail is killed.\n")
         cluster.run(Workflow([Step("leak", "leak", (200,), node="search")]))
+        cluster.faults.slow("images")
         cluster.pause("cache")
         cluster.kill("mail")
         print(table(survey(cluster, names, before=before)))
@@ -233,20 +249,30 @@ def main() -> None:
 # --- Helpers ------------------------------------------------------------------------------------------------------
 
 
+def _answer_times_s(run: Run) -> dict[str, float]:
+    """How long each node that answered took, as the node saw it that asked."""
+    return {
+        str(name): step.known_s - step.ready_s
+        for name, step in run.record.steps.items()
+        if name in run.results and step.known_s is not None and step.ready_s is not None
+    }
+
+
 def _silent(node: str, error: Exception, limits: Limits, before: Examination | None) -> Check:
     if isinstance(error, TimeoutError):
-        return Check(node, Health.HANGING, f"no answer in {limits.answer_s:g} s", None)
+        return Check(node, Health.HANGING, f"no answer in {limits.answer_s:g} s")
     # A node that is silent for some seconds is given up by the others, whatever keeps it from answering.
     if before is not None and psutil.pid_exists(before.pid):
-        return Check(node, Health.HANGING, f"given up, but process {psutil.Process(before.pid).status()}", None)
+        return Check(node, Health.HANGING, f"given up, but process {psutil.Process(before.pid).status()}")
     why = "not in the cluster any more" if isinstance(error, RoutingError) else "went away while it was asked"
-    return Check(node, Health.DEAD, why, None)
+    return Check(node, Health.DEAD, why)
 
 
-def _figures(found: Examination | None) -> str:
-    if found is None:
-        return f"{'-':>8} {'-':>5} {'-':>7} {'-':>5}"
-    return f"{found.memory_mb:5.0f} MB {found.cpu_share:5.0%} {found.threads:7} {found.files:5}"
+def _figures(check: Check) -> str:
+    if check.found is None or check.answer_s is None:
+        return f"{'-':>7} {'-':>7} {'-':>4} {'-':>5}"
+    found = check.found
+    return f"{check.answer_s * 1000:4.0f} ms {found.memory_mb:4.0f} MB {found.cpu_share:4.0%} {found.files:5}"
 
 
 def _in_words(surveyed: Report) -> str:

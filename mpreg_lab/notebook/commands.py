@@ -6,6 +6,9 @@ import argparse
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from mpreg_lab.client.history import Runs
+from mpreg_lab.client.run import Run
+from mpreg_lab.client.saved import SavedRun
 from mpreg_lab.client.sync import Client
 from mpreg_lab.cluster.dask import DaskCluster
 from mpreg_lab.cluster.faults import Playing
@@ -17,7 +20,7 @@ from mpreg_lab.workflow.plan import did_you_mean
 from . import settings
 from .clusters import any_cluster, local_cluster
 from .fault_lines import FAULTS, planned, written
-from .options import Argument, Kind, Syntax, identifier, in_columns, names, whole
+from .options import Argument, Kind, Syntax, identifier, in_columns, names, number, whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,8 +65,12 @@ class Command(NamedTuple):
 # --- clusters -----------------------------------------------------------------------------------------------------
 
 
+_started: dict[str, LocalCluster] = {}
+"""By name. They live until they are stopped: two of different names may be held by one variable after the other."""
+
+
 def _start(notebook: Notebook, options: argparse.Namespace) -> LocalCluster:
-    nodes = _nodes_of(options.nodes)
+    nodes = _described(options.nodes)
     older = [cluster for cluster in running_clusters() if cluster.name == options.name]
     variable = vars(options)["as"]
     held = notebook.names.get(variable)
@@ -75,17 +82,21 @@ def _start(notebook: Notebook, options: argparse.Namespace) -> LocalCluster:
     cluster = LocalCluster(
         nodes, name=options.name, slots=options.slots, transport=options.transport, processes=options.processes
     )
-    notebook.names[variable] = cluster
+    notebook.names[variable] = _started[cluster.name] = cluster
     if older:
         notebook.say(f"The cluster {options.name!r} that ran before was stopped; its functions went with it.")
     return cluster
 
 
-def _nodes_of(words: list[str]) -> int | dict[str, list[str]]:
+def _described(words: list[str]) -> int | dict[str, list[str]]:
     if not words:
         return 3
     if len(words) == 1 and words[0].isdigit():
         return int(words[0])
+    return _nodes_of(words)
+
+
+def _nodes_of(words: list[str]) -> dict[str, list[str]]:
     nodes: dict[str, list[str]] = {}
     for word in words:
         name, _, resources = word.partition("=" if "=" in word else ":")
@@ -101,6 +112,7 @@ def _stop(notebook: Notebook, options: argparse.Namespace) -> None:
     stopped = running_clusters() if options.all else (local_cluster(notebook.names, options.cluster),)
     for cluster in stopped:
         cluster.stop()
+        _started.pop(cluster.name, None)
     notebook.say(f"stopped {', '.join(cluster.name for cluster in stopped)}" if stopped else "no cluster runs")
 
 
@@ -137,13 +149,45 @@ def _members(cluster: LocalCluster | Client | DaskCluster) -> Iterable[Member]:
     return cluster.members() if isinstance(cluster, Client) else cluster.nodes.values()
 
 
+# --- runs ---------------------------------------------------------------------------------------------------------
+
+
+def _runs(notebook: Notebook, options: argparse.Namespace) -> Runs:
+    cluster = any_cluster(notebook.names, options.cluster)
+    if isinstance(cluster, DaskCluster):
+        raise MagicError("a DaskCluster does not list its runs. Keep those you want: %%mpreg_workflow -o run")
+    return cluster.runs
+
+
+def _run(notebook: Notebook, options: argparse.Namespace) -> SavedRun:
+    runs = _runs(notebook, options)
+    number: int = options.number
+    try:
+        return runs[number]
+    except IndexError as exc:
+        raise MagicError(f"%mpreg run: {exc}. %mpreg runs lists them") from exc
+
+
+def _cancel(notebook: Notebook, options: argparse.Namespace) -> None:
+    under_way = [run for run in _runs(notebook, options) if isinstance(run, Run) and not run.done]
+    for run in under_way:
+        run.cancel()
+    count = len(under_way)
+    notebook.say(f"cancelled {count} run{'' if count == 1 else 's'}" if count else "no run goes on")
+
+
 # --- nodes --------------------------------------------------------------------------------------------------------
 
 
 def _add(notebook: Notebook, options: argparse.Namespace) -> None:
-    local_cluster(notebook.names, options.cluster).add(options.node, options.resources)
-    holding = f", which holds {', '.join(options.resources)}" if options.resources else ""
-    notebook.say(f"added {options.node}{holding}")
+    name, resources = options.node, options.resources
+    if "=" in name:
+        # As for `%mpreg start`.
+        ((name, also),) = _nodes_of([name]).items()
+        resources = [*also, *resources]
+    local_cluster(notebook.names, options.cluster).add(name, resources)
+    holding = f", which holds {', '.join(resources)}" if resources else ""
+    notebook.say(f"added {name}{holding}")
 
 
 def _to_nodes(verb: str, done: str) -> Callable[[Notebook, argparse.Namespace], None]:
@@ -234,7 +278,7 @@ _ALL = (
     Command(
         Syntax(
             "%mpreg start",
-            "Launch a cluster, and hold it in a variable. One of the same name is stopped: so a cell can be run again.",
+            "Launch a cluster, which lives until %mpreg stop or until one of the same name is started.",
             (
                 Argument(
                     ("nodes",),
@@ -266,6 +310,26 @@ _ALL = (
     Command(
         Syntax("%mpreg functions", "A table of functions: signature, resources, who has them.", (_WHICH,)), _functions
     ),
+    Command(Syntax("%mpreg runs", "The last runs of a cluster: how each went, the newest last.", (_WHICH,)), _runs),
+    Command(
+        Syntax(
+            "%mpreg run",
+            "Show a run again.",
+            (
+                Argument(
+                    ("number",),
+                    "its place in %mpreg runs; -1 is the last",
+                    "NUMBER",
+                    read=number,
+                    count="?",
+                    default=-1,
+                ),
+                _CLUSTER,
+            ),
+        ),
+        _run,
+    ),
+    Command(Syntax("%mpreg cancel", "Cancel all runs that go on, such as detached ones.", (_WHICH,)), _cancel),
     Command(
         Syntax(
             "%mpreg add",
@@ -283,9 +347,16 @@ _ALL = (
                 ),
                 _CLUSTER,
             ),
-            (("%mpreg add worker gpu,model", "a node `worker` that holds two resources"),),
+            (
+                ("%mpreg add worker gpu,model", "a node `worker` that holds two resources"),
+                ("%mpreg add worker=gpu,model", "the same, as %mpreg start has it"),
+            ),
         ),
         _add,
+    ),
+    Command(
+        Syntax("%mpreg stop-node", "End nodes politely: they say goodbye first.", (_SOME, _CLUSTER)),
+        _to_nodes("stop_node", "stopped"),
     ),
     Command(Syntax("%mpreg kill", "End nodes as a crash would.", (_SOME, _CLUSTER)), _to_nodes("kill", "killed")),
     Command(
@@ -334,7 +405,7 @@ _ALL = (
             "What magics do when they are not told, until the kernel is restarted. Without a setting, a table of all.",
             (
                 Argument(("key",), "a setting", "SETTING", Kind.SETTING, count="?"),
-                Argument(("value",), "what it shall be", "VALUE", count="?"),
+                Argument(("value",), "what it shall be", "VALUE", Kind.VALUE, count="?"),
                 Argument(("--reset",), "put it, or all, back to what it was at first"),
             ),
             (

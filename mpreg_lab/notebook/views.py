@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from mpreg_lab.client.saved import SavedRun
+from mpreg_lab.client.views import Watchable
 from mpreg_lab.errors import SavedRunError
 from mpreg_lab.workflow.record import RunRecord
 
+from .cluster_display import ClusterDisplay
 from .comparison import Comparison
 from .view.compare import compared
 from .view.dot import dot
@@ -114,6 +116,14 @@ class NotebookViews:
     def html(self, run: SavedRun) -> str:
         """All of it for a saved notebook."""
         return run_html(run.record, shown_results(run))
+
+    def cluster(self, cluster: Watchable) -> ClusterDisplay:
+        """What a cell shows of a cluster, live."""
+        return ClusterDisplay(cluster)
+
+    def show_cluster(self, cluster: Watchable) -> None:
+        """Show that in the cell that runs; in a terminal, the text of the cluster."""
+        ClusterDisplay(cluster)._ipython_display_()
 
 
 def shown_results(run: SavedRun) -> dict[str, Any]:

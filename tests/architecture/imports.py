@@ -82,6 +82,7 @@ PURE = (
     "node._rumours",
     "node._timers",
     "notebook.view",
+    "client.status",
 )
 IMPURE_LIBRARIES = {
     "asyncio",
@@ -97,8 +98,22 @@ IMPURE_LIBRARIES = {
 }
 
 SEES_ONLY = {
-    "notebook.view": ("notebook.view", "workflow.record", "workflow.faults", "workflow.model", "types"),
-    "notebook.widgets": ("notebook.widgets", "notebook.view", "workflow.record", "workflow.model", "types"),
+    "notebook.view": (
+        "notebook.view",
+        "workflow.record",
+        "workflow.faults",
+        "workflow.model",
+        "client.status",
+        "types",
+    ),
+    "notebook.widgets": (
+        "notebook.widgets",
+        "notebook.view",
+        "workflow.record",
+        "workflow.model",
+        "client.status",
+        "types",
+    ),
     "examples": ("__init__", "examples"),
 }
 """A part -> the only parts of the package that it knows. A record has fields of types of workflow.model."""

@@ -183,6 +183,11 @@ def test_an_order_that_makes_no_sense_goes_no_further(wrong: dict[str, str], clu
         assert shop.books().orders == {"confirmed": 1}
 
 
+def test_a_shop_does_not_write_into_the_books_of_another(shop: Shop):
+    with pytest.raises(FileExistsError, match=r"databases already \(inventory\.db, orders\.db, .*Give an empty folder"):
+        open_shop(shop.folder)
+
+
 def test_a_power_cut_never_strikes_the_process_that_wrote_the_workflow(cluster: LocalCluster, shop: Shop):
     cut = PowerCut(1, spared=os.getpid())
 
