@@ -157,6 +157,11 @@ class Client:
             self._watch = watch
         return self._watch
 
+    @verb
+    def clear_cache(self) -> None:
+        """Forget the results that all nodes keep for equal steps: see `cache()`."""
+        self._call(self._aio.clear_cache(), "clear_cache()")
+
     # --- awaitable on any loop ---
 
     async def run_async(self, workflow: Workflow, *, timeout: float | None = None, check: bool = True) -> Run:
@@ -178,6 +183,7 @@ class Client:
 
     status_async = twin(status)
     watch_async = twin(watch)
+    clear_cache_async = twin(clear_cache)
 
     @classmethod
     async def connect_async(cls, url: str, *, token: str | None = None, tls: TlsLike | None = None) -> Self:
