@@ -177,6 +177,10 @@ class Client:
         """As `call`, awaitable on any loop; cancelling the awaiting task cancels the call."""
         return await self._awaited(self._aio.call(function, *args, **kwargs))
 
+    async def request_async(self, commands: Iterable[RPCCommand], timeout: float | None = None) -> dict[str, Any]:
+        """As `request`, awaitable on any loop; cancelling the awaiting task cancels the run."""
+        return (await self.run_async(workflow_of(commands), timeout=timeout)).results
+
     async def members_async(self) -> tuple[Member, ...]:
         """As `members`, awaitable on any loop."""
         return await self._awaited(self._aio.members())
