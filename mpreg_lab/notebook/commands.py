@@ -65,8 +65,12 @@ class Command(NamedTuple):
 # --- clusters -----------------------------------------------------------------------------------------------------
 
 
+_started: dict[str, LocalCluster] = {}
+"""By name. They live until they are stopped: two of different names may be held by one variable after the other."""
+
+
 def _start(notebook: Notebook, options: argparse.Namespace) -> LocalCluster:
-    nodes = _nodes_of(options.nodes)
+    nodes = _described(options.nodes)
     older = [cluster for cluster in running_clusters() if cluster.name == options.name]
     variable = vars(options)["as"]
     held = notebook.names.get(variable)
@@ -78,17 +82,21 @@ def _start(notebook: Notebook, options: argparse.Namespace) -> LocalCluster:
     cluster = LocalCluster(
         nodes, name=options.name, slots=options.slots, transport=options.transport, processes=options.processes
     )
-    notebook.names[variable] = cluster
+    notebook.names[variable] = _started[cluster.name] = cluster
     if older:
         notebook.say(f"The cluster {options.name!r} that ran before was stopped; its functions went with it.")
     return cluster
 
 
-def _nodes_of(words: list[str]) -> int | dict[str, list[str]]:
+def _described(words: list[str]) -> int | dict[str, list[str]]:
     if not words:
         return 3
     if len(words) == 1 and words[0].isdigit():
         return int(words[0])
+    return _nodes_of(words)
+
+
+def _nodes_of(words: list[str]) -> dict[str, list[str]]:
     nodes: dict[str, list[str]] = {}
     for word in words:
         name, _, resources = word.partition("=" if "=" in word else ":")
@@ -104,6 +112,7 @@ def _stop(notebook: Notebook, options: argparse.Namespace) -> None:
     stopped = running_clusters() if options.all else (local_cluster(notebook.names, options.cluster),)
     for cluster in stopped:
         cluster.stop()
+        _started.pop(cluster.name, None)
     notebook.say(f"stopped {', '.join(cluster.name for cluster in stopped)}" if stopped else "no cluster runs")
 
 
@@ -171,9 +180,14 @@ def _cancel(notebook: Notebook, options: argparse.Namespace) -> None:
 
 
 def _add(notebook: Notebook, options: argparse.Namespace) -> None:
-    local_cluster(notebook.names, options.cluster).add(options.node, options.resources)
-    holding = f", which holds {', '.join(options.resources)}" if options.resources else ""
-    notebook.say(f"added {options.node}{holding}")
+    name, resources = options.node, options.resources
+    if "=" in name:
+        # As for `%mpreg start`.
+        ((name, also),) = _nodes_of([name]).items()
+        resources = [*also, *resources]
+    local_cluster(notebook.names, options.cluster).add(name, resources)
+    holding = f", which holds {', '.join(resources)}" if resources else ""
+    notebook.say(f"added {name}{holding}")
 
 
 def _to_nodes(verb: str, done: str) -> Callable[[Notebook, argparse.Namespace], None]:
@@ -264,7 +278,7 @@ _ALL = (
     Command(
         Syntax(
             "%mpreg start",
-            "Launch a cluster, and hold it in a variable. One of the same name is stopped: so a cell can be run again.",
+            "Launch a cluster, which lives until %mpreg stop or until one of the same name is started.",
             (
                 Argument(
                     ("nodes",),
@@ -333,7 +347,10 @@ _ALL = (
                 ),
                 _CLUSTER,
             ),
-            (("%mpreg add worker gpu,model", "a node `worker` that holds two resources"),),
+            (
+                ("%mpreg add worker gpu,model", "a node `worker` that holds two resources"),
+                ("%mpreg add worker=gpu,model", "the same, as %mpreg start has it"),
+            ),
         ),
         _add,
     ),

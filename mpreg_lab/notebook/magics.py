@@ -124,12 +124,12 @@ class MpregMagics(Magics):
         silent = cell.rstrip().endswith(";") or now.view == "none"
         plain = options.plain or now.view == "plain" or not self._has_widgets()
         work = WorkflowCell(self._shell, cell, plain=plain, silent=silent)
-        out = options.out or now.variable
         if options.dry_run:
             written = Written(work.write(options.name))
-            if out:
-                self._shell.user_ns[out] = written
+            if options.out:
+                self._shell.user_ns[options.out] = written
             return written
+        out = options.out or now.variable
         run = work.run(options.cluster, options.name, out, options.timeout or now.timeout, detach=options.detach)
         return None if now.view == "none" else run
 

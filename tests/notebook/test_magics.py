@@ -235,6 +235,8 @@ def test_nodes_are_added_killed_and_restarted_in_a_line(shell: InteractiveShell)
     cluster = shell.user_ns["cluster"]
 
     assert printed(shell, "%mpreg add c gpu,model") == "added c, which holds gpu, model\n"
+    assert printed(shell, "%mpreg add d=gpu,model") == "added d, which holds gpu, model\n"
+    shell.user_ns["cluster"].stop_node("d")
     assert printed(shell, "%mpreg kill b c") == "killed b, c\n"
     assert list(cluster.nodes) == ["a"]
     assert printed(shell, "%mpreg restart c") == "restarted c\n"
@@ -283,6 +285,7 @@ def test_config_is_a_table_and_what_it_says_is_done(shell: InteractiveShell):
         run(shell, f"%mpreg config {line}")
 
     run(shell, "%%mpreg_workflow\na = echo(1)\nb = echo(2) | retry(0)")
+    run(shell, "%%mpreg_workflow --dry-run\na = echo(1)")
     kept = shell.user_ns["kept"]
 
     assert [(step.retries, step.backoff_s) for step in kept.workflow.steps] == [(2, 0.01), (0, 0.0)]

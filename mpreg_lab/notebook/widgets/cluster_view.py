@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,14 @@ __all__ = ["ClusterView"]
 _HERE = Path(__file__).parent
 
 
+def _style() -> str:
+    """What the view of a run looks like, for the view of a cluster, and what this one has besides."""
+    shared = (_HERE / "run_view.css").read_text(encoding="utf-8")
+    return re.sub(r"\.mpreg-run(?![\w-])", ".mpreg-cluster", shared) + (_HERE / "cluster_view.css").read_text(
+        encoding="utf-8"
+    )
+
+
 class ClusterView(anywidget.AnyWidget):
     """Nodes and links of one cluster, with a menu for each.
 
@@ -27,9 +36,7 @@ class ClusterView(anywidget.AnyWidget):
     """
 
     _esm = _HERE / "cluster_view.js"
-    _css = (_HERE / "run_view.css").read_text(encoding="utf-8") + (_HERE / "cluster_view.css").read_text(
-        encoding="utf-8"
-    )
+    _css = _style()
 
     scene = traitlets.Dict().tag(sync=True)
     """A ClusterPicture."""
@@ -44,16 +51,20 @@ class ClusterView(anywidget.AnyWidget):
 
     def __init__(self) -> None:
         self._callbacks: list[Callable[[Order], object]] = []
+        self._at_rest: ClusterStatus | None = None
         self._text = "no status yet"
         super().__init__()
         self.on_msg(self._handle)
 
     def update(self, status: ClusterStatus) -> None:
         """Show the cluster as it is now. From any thread, but one at a time."""
+        at_rest = status.at_rest()
         with self.hold_sync():
-            self.scene = cluster_picture.picture(status)
-            self.detail = cluster_picture.detail(status)
-            self.links = cluster_picture.link_picture(status)
+            if at_rest != self._at_rest:
+                self._at_rest = at_rest
+                self.scene = cluster_picture.picture(status)
+                self.detail = cluster_picture.detail(status)
+                self.links = cluster_picture.link_picture(status)
             self.state = cluster_picture.state(status)
         self._text = self.state["headline"]
 
