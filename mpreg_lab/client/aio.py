@@ -24,6 +24,7 @@ from mpreg_lab.errors import (
 )
 from mpreg_lab.protocol.commands import RPCCommand, workflow_of
 from mpreg_lab.protocol.messages import (
+    ClearCache,
     Describe,
     Described,
     Fetch,
@@ -196,6 +197,11 @@ class AsyncClient:
         """
         peer = await self._line.connect()
         await peer.request(Meet(_unique(), url))
+
+    async def clear_cache(self) -> None:
+        """Forget the results that all nodes keep for equal steps: see `cache()`."""
+        peer = await self._line.connect()
+        await peer.request(ClearCache(_unique()))
 
     async def close(self) -> None:
         """End the connection; runs under way are cancelled by the node. May be called twice."""

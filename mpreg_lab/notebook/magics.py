@@ -46,6 +46,7 @@ _NOTATION = """A workflow cell has one line for each step:
   | timeout(s)            seconds for each attempt
   | on("node")            only on this node
   | wait_for(s)           wait so many seconds for a node that can run it
+  | cache()  cache(ttl=s) take the result of an equal step that ran before
   [f(x) for x in xs]      one step for each x: scores[0], scores[1], ...;
                           `scores` is the list of them
   merge(*scores)          ... each as an argument of its own
