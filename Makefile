@@ -8,7 +8,7 @@ VENV ?= .venv
 RUN := $(VENV)/bin/python -m
 
 .DELETE_ON_ERROR:
-.PHONY: check format lint types notebooks test kernels fmt execute images demo lab package clean
+.PHONY: check format lint types notebooks test kernels fmt execute images docs demo lab package clean
 
 # The tests come last, so that the last line of a good run is theirs.
 check: format lint types notebooks test
@@ -46,6 +46,10 @@ execute: $(VENV)/bin/mpreg-lab
 images: $(VENV)/bin/mpreg-lab
 	$(RUN) pytest -q tests/browser/test_first_workflow.py
 	for name in workflow results timeline latency step; do cp build/screenshots/first_$$name.png docs/images/; done
+
+# The guide, in build/docs: notebooks, pages and API.
+docs: $(VENV)/bin/mpreg-lab
+	$(RUN) sphinx -q -W --keep-going docs build/docs
 
 demo: $(VENV)/bin/mpreg-lab
 	$(VENV)/bin/mpreg-lab demo

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mpreg_lab.client.aio import AsyncClient
     from mpreg_lab.client.run import Run
     from mpreg_lab.client.sync import Client
+    from mpreg_lab.cluster.dask import DaskCluster
     from mpreg_lab.cluster.local import LocalCluster, find_cluster, running_clusters
     from mpreg_lab.engine.inline import InlineEngine
     from mpreg_lab.errors import (
@@ -39,6 +40,7 @@ __all__ = [
     "AsyncClient",
     "Client",
     "CurrentStep",
+    "DaskCluster",
     "Group",
     "InlineEngine",
     "LocalCluster",
@@ -73,6 +75,7 @@ _HOME = {
     "AsyncClient": "client.aio",
     "Client": "client.sync",
     "CurrentStep": "step_context",
+    "DaskCluster": "cluster.dask",
     "Group": "workflow.model",
     "InlineEngine": "engine.inline",
     "LocalCluster": "cluster.local",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import importlib
 import importlib.util
 import os
 import shutil
@@ -13,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NoReturn
 
 from mpreg_lab import __version__
@@ -26,13 +26,13 @@ from mpreg_lab.cluster.standalone import StandaloneNode, run_node
 from mpreg_lab.cluster.summary import status_text
 from mpreg_lab.cluster.token_file import read_token
 from mpreg_lab.errors import FunctionError, MpregError, NotationError
+from mpreg_lab.examples import EXAMPLES, load, offer
 from mpreg_lab.protocol.messages import Described
 from mpreg_lab.transport.tls import Tls
 from mpreg_lab.types import Secret
 
 __all__ = ["main"]
 
-EXAMPLES = {"data-pipeline": "mpreg_lab.examples.data_pipeline"}
 _FIRST_TUTORIAL = "01_first_workflow.ipynb"
 
 
@@ -71,9 +71,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    example = importlib.import_module(_example(options.name))
+    if options.list:
+        print("\n".join(f"{name:17} {example.summary}" for name, example in EXAMPLES.items()))
+        return 0
+    example = _example(options.name)
+    if EXAMPLES[options.name].tells:
+        example.main()
+        return 0
     with LocalCluster(example.nodes(), name="demo") as cluster:
-        _register(cluster, load_offered(example.__name__))
+        offer(cluster, example.FUNCTIONS)
         return _show(cluster.run(example.workflow(), check=False))
 
 
@@ -91,8 +97,10 @@ def _run(options: argparse.Namespace) -> int:
     if options.connect:
         if offered is not None:
             raise UsageError("--functions goes with a cluster of our own: a cluster reached by --connect has its own")
-        with Client(options.connect, token=os.environ.get("MPREG_TOKEN")) as client:
+        with Client(options.connect, token=_token(options), tls=_tls(options)) as client:
             return _show(client.run(workflow, timeout=options.timeout, check=False))
+    if options.token_file or options.ca:
+        raise UsageError("--token-file and --ca go with --connect: a cluster of our own needs neither")
     with LocalCluster(_nodes(offered), name="run") as cluster:
         if offered is not None:
             _register(cluster, offered)
@@ -127,7 +135,7 @@ async def _until_interrupted(wanted: StandaloneNode) -> None:
 
 def _status(options: argparse.Namespace) -> int:
     width = min(120, shutil.get_terminal_size((80, 24)).columns)
-    client = AsyncClient(options.url, token=_token(options), tls=Tls(ca=options.ca) if options.ca else None)
+    client = AsyncClient(options.url, token=_token(options), tls=_tls(options))
     print(status_text(asyncio.run(_described(client)), width))
     return 0
 
@@ -160,10 +168,15 @@ def _show(run: Run) -> int:
     return 0 if run.exception is None else 1
 
 
-def _example(name: str) -> str:
+def _example(name: str) -> ModuleType:
     if name not in EXAMPLES:
         raise UsageError(f"there is no example {name!r}. Examples: {', '.join(EXAMPLES)}")
-    return EXAMPLES[name]
+    for library in EXAMPLES[name].needs:
+        if importlib.util.find_spec(library) is None:
+            raise UsageError(
+                f"{name} needs {library}, which is not here. Install it: pip install 'mpreg-lab[examples]'"
+            )
+    return load(name)
 
 
 def _parsed(text: str, file: str, namespace: Mapping[str, object]) -> Any:
@@ -192,6 +205,10 @@ def _token(options: argparse.Namespace) -> Secret | None:
     if options.token_file:
         return read_token(Path(options.token_file))
     return Secret(os.environ["MPREG_TOKEN"]) if os.environ.get("MPREG_TOKEN") else None
+
+
+def _tls(options: argparse.Namespace) -> Tls | None:
+    return Tls(ca=options.ca) if options.ca else None
 
 
 def _node_token(options: argparse.Namespace) -> tuple[Secret | None, Path | None]:
@@ -241,17 +258,19 @@ def _parser() -> argparse.ArgumentParser:
         title="commands", required=True, metavar="COMMAND", parser_class=_Parser, dest="command"
     )
     parser.add_argument("--version", action="version", version=f"mpreg-lab {__version__}")
-    demo = commands.add_parser("demo", help="run an example and show graph, results and latencies")
-    demo.add_argument("name", nargs="?", default="data-pipeline", help=f"one of: {', '.join(EXAMPLES)}")
+    demo = commands.add_parser("demo", help="run an example and show what it shows")
+    demo.add_argument("name", nargs="?", default="data-pipeline", metavar="NAME", help="default: %(default)s")
+    demo.add_argument("--list", action="store_true", help="list the examples, each with what it shows")
     demo.set_defaults(act=_demo)
     run = commands.add_parser("run", help="run a file that holds a workflow in the notation")
     run.add_argument("file", metavar="FILE")
     run.add_argument("--functions", metavar="MODULE", help="a module or .py file with the functions, nodes() and data")
-    run.add_argument("--connect", metavar="URL", help="a cluster that runs already; its token in MPREG_TOKEN")
+    run.add_argument("--connect", metavar="URL", help="a cluster that runs already: any node of it")
     run.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="cancel the run when it takes longer")
+    _add_secrets(run)
     run.set_defaults(act=_run)
     node = commands.add_parser("node", help="be one node: of a cluster that runs already, or the first of a new one")
-    node.add_argument("--join", metavar="URL", help="any node of the cluster")
+    node.add_argument("--join", metavar="URL", help="any node of the cluster; it may come up later")
     node.add_argument("--resources", metavar="A,B", default="", help="what the node holds")
     node.add_argument("--functions", metavar="MODULE[:OBJECT]", help="a module or .py file with the functions")
     node.add_argument("--name", help="what others call it (default: machine and process)")

@@ -22,6 +22,8 @@ MpregError
 │   ├── RunNotFinishedError           asked for what only a run that has ended can do
 │   ├── ReferenceValueError           a result has no such field or item (a LookupError)
 │   ├── UnserialisableResultError     a result cannot travel (a TypeError)
+│   ├── SavedRunError                 a file is no saved run, or a saved run lacks what was asked for (a ValueError)
+│   ├── UnserialisableRunError        a run was to be pickled or copied (a TypeError)
 │   ├── NodeLostError                 a node went away with a step under way
 │   └── RemoteError                   stands for an exception whose class cannot be had here
 ├── ClusterError
@@ -74,6 +76,7 @@ __all__ = [
     "RunFailedError",
     "RunNotFinishedError",
     "RunTimeoutError",
+    "SavedRunError",
     "StepNotFinishedError",
     "StepSkippedError",
     "StepTimeoutError",
@@ -82,6 +85,7 @@ __all__ = [
     "UnknownStepError",
     "UnserialisableArgumentError",
     "UnserialisableResultError",
+    "UnserialisableRunError",
     "WorkflowError",
     "WrongThreadError",
 ]
@@ -259,6 +263,14 @@ class ReferenceValueError(RunError, LookupError):
 
 class UnserialisableResultError(RunError, TypeError):
     """A function returned something that cannot travel to another node or to the client."""
+
+
+class SavedRunError(RunError, ValueError):
+    """A text is no saved run, or what was asked for is not kept in one."""
+
+
+class UnserialisableRunError(RunError, TypeError):
+    """A run holds a connection to its cluster: it cannot be pickled or copied; what is known of it can."""
 
 
 class NodeLostError(RunError):

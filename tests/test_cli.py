@@ -6,9 +6,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import trustme
 
 from mpreg_lab import LocalCluster
 from mpreg_lab.cli import main
+from mpreg_lab.cluster.token_file import write_token
+from mpreg_lab.examples import EXAMPLES
+from mpreg_lab.transport.tls import Tls
+from mpreg_lab.types import Secret
 
 
 def command(*words: str, folder: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -34,6 +39,24 @@ def test_demo_prints_graph_results_and_latencies_in_80_columns():
     assert done.stderr == ""
 
 
+def test_the_examples_are_listed_with_what_they_show(capsys):
+    assert main(["demo", "--list"]) == 0
+
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == list(EXAMPLES)
+    assert "data-pipeline     a messy CSV file becomes a report on three nodes" in lines
+    assert max(map(len, lines)) <= 80
+
+
+def test_an_example_whose_library_is_missing_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, capsys):
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+
+    assert main(["demo", "ml-inference"]) == 2
+    assert capsys.readouterr().err == (
+        "mpreg-lab: ml-inference needs sklearn, which is not here. Install it: pip install 'mpreg-lab[examples]'\n"
+    )
+
+
 def test_run_runs_a_file_in_the_notation_with_functions_of_a_module(tmp_path: Path):
     (tmp_path / "functions.py").write_text("def double(x):\n    return 2 * x\n\nNUMBER = 21\n")
     (tmp_path / "flow.mpreg").write_text("twice = double(NUMBER)\nagain = double(twice)\n")
@@ -57,6 +80,24 @@ def test_run_uses_a_cluster_that_runs_elsewhere(tmp_path: Path, monkeypatch: pyt
     assert "hello you" in capsys.readouterr().out
 
 
+def test_run_takes_the_token_from_a_file_and_the_authority_of_an_encrypted_cluster(tmp_path: Path, capsys):
+    (tmp_path / "flow.mpreg").write_text("greeting = echo('hello you')\n")
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "node.pem"))
+    with LocalCluster(1, host="localhost", tls=Tls(str(tmp_path / "node.pem"), ca=str(tmp_path / "ca.pem"))) as cluster:
+        write_token(tmp_path / "right", Secret(cluster.token or ""))
+        write_token(tmp_path / "wrong", Secret("wrong"))
+        words = ("run", str(tmp_path / "flow.mpreg"), "--connect", cluster.url, "--ca", str(tmp_path / "ca.pem"))
+
+        assert main([*words, "--token-file", str(tmp_path / "right")]) == 0
+        assert "hello you" in capsys.readouterr().out
+        assert main([*words, "--token-file", str(tmp_path / "wrong")]) == 1
+        assert capsys.readouterr().err.endswith("wrong or missing token\n")
+        assert main([*words[:-2], "--token-file", str(tmp_path / "right")]) == 1
+        assert "certificate" in capsys.readouterr().err
+
+
 def test_a_failed_workflow_shows_the_failure_and_exits_with_1(tmp_path: Path):
     (tmp_path / "functions.py").write_text("def half(x):\n    return x / 0\n")
     (tmp_path / "flow.mpreg").write_text("a = half(1)\nb = half(a)\n")
@@ -75,7 +116,8 @@ def test_a_failed_workflow_shows_the_failure_and_exits_with_1(tmp_path: Path):
         ([], "the following arguments are required: COMMAND. mpreg-lab --help lists the options"),
         (["fly"], "argument COMMAND: invalid choice: 'fly' (choose from 'demo', 'run', 'node', 'status', 'lab'). "
                   "mpreg-lab --help lists the options"),
-        (["demo", "nothing"], "there is no example 'nothing'. Examples: data-pipeline"),
+        (["demo", "nothing"], "there is no example 'nothing'. Examples: basic, workflows, distributed, concurrency, "
+                            "error-handling, performance, data-pipeline, ml-inference, order-processing, monitoring"),
         (["demo", "--fast"], "unrecognized arguments: --fast. mpreg-lab demo --help lists the options"),
         (["run", "missing.mpreg"], "cannot run missing.mpreg: it is not there"),
         (["run", "flow.mpreg", "--timeout", "soon"],
@@ -84,6 +126,8 @@ def test_a_failed_workflow_shows_the_failure_and_exits_with_1(tmp_path: Path):
          "cannot load functions from 'missing_module': No module named 'missing_module'"),
         (["run", "flow.mpreg", "--connect", "http://127.0.0.1:1"],
          "cannot reach 'http://127.0.0.1:1': an address begins with memory:// or ws:// or wss://"),
+        (["run", "flow.mpreg", "--token-file", "token"],
+         "--token-file and --ca go with --connect: a cluster of our own needs neither"),
         (["run", "flow.mpreg"],
          "step 'x': no node has a function 'frobnicate'. Functions: echo, echos. Register it: @cluster.function"),
         (["run", "."], "cannot run .: it is a folder, not a file"),

@@ -53,7 +53,8 @@ eight = double(four)
 (run, run.results, run.record, run.frame(), vars(run), run._owner)
 ---
 client = Client(cluster.url)
-(client, vars(client), vars(client._aio), client.members(), client._aio._peer, vars(client._aio._peer))
+(client, vars(client), vars(client._aio), client.members())
+(vars(client._aio._line), vars(client._aio._address), vars(client._aio._line.peer))
 ---
 import psutil
 seen = [psutil.Process(), *psutil.Process().children(recursive=True)]

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import secrets
 import weakref
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Self
 
@@ -22,18 +22,13 @@ from mpreg_lab.errors import (
     WorkflowError,
 )
 from mpreg_lab.protocol.messages import (
-    Cancel,
     Describe,
     Described,
     Fetch,
     Fetched,
-    Forget,
     Meet,
     Member,
-    Message,
     Rerun,
-    RunDone,
-    RunUpdate,
     Submit,
 )
 from mpreg_lab.protocol.payload import CannotTravelError, Payload, check_serialisable
@@ -46,13 +41,12 @@ from mpreg_lab.types import FunctionName, RunId, Secret, StepName
 from mpreg_lab.workflow.model import Ref, Step, Workflow
 from mpreg_lab.workflow.plan import Plan, validate
 
+from .history import Runs
+from .line import FIRST_PAUSE_S, Line, Way, pauses
 from .run import Run
 
 __all__ = ["AsyncClient"]
 
-_FIRST_PAUSE_S = 0.05
-_LONGEST_PAUSE_S = 2.0
-"""Between two tries to reach the cluster again; each pause is twice as long as the one before."""
 MAX_RUNS = 50_000
 """Under way for one client: each takes some kilobytes here and at the node."""
 MAX_UNSENT_BYTES = 2 << 30
@@ -75,28 +69,21 @@ class AsyncClient:
 
     def __init__(self, url: str, *, token: str | None = None, tls: TlsLike | None = None) -> None:
         self.url = url
-        self._token = None if token is None else Secret(token)
-        self._tls = tls
-        self._dial: Callable[[], Awaitable[Connection]] = self._dial_url
-        self._dialling = asyncio.Lock()
-        self._peer: Peer | None = None
-        # A run that nobody holds any more is forgotten on the nodes too: hence weak.
-        self._runs: weakref.WeakValueDictionary[RunId, Run] = weakref.WeakValueDictionary()
-        self._waiting: dict[RunId, Run] = {}  # runs under way are held: their end must be heard
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._address = _Address(url, None if token is None else Secret(token), tls)
+        self._line = Line(self._address)
+        self._history = Runs()
 
     @classmethod
-    def over(
-        cls, connection: Connection, url: str = "", *, dial: Callable[[], Awaitable[Connection]] | None = None
-    ) -> AsyncClient:
+    def over(cls, connection: Connection, way: Way | None = None) -> AsyncClient:
         """A client that uses this connection. Call it on the connection's loop.
 
         Args:
-            dial: Opens another one when a verb finds that this one has ended; raises ConnectionError.
+            way: Where it gets other connections when this one has ended. None: nowhere.
         """
-        client = cls(url)
-        client._dial = dial or client._dial
-        client._attach(connection)
+        client = cls("")
+        if way is not None:
+            client._line = Line(way)
+        client._line.take(connection)
         return client
 
     async def connect(self) -> Self:
@@ -105,9 +92,7 @@ class AsyncClient:
         Raises:
             ConnectError: If nobody answers, or the token is wrong.
         """
-        async with self._dialling:
-            if self._peer is None or self._peer.closed:
-                self._attach(await self._dial())
+        await self._line.connect()
         return self
 
     async def run(self, workflow: Workflow, *, timeout: float | None = None, check: bool = True) -> Run:
@@ -125,6 +110,11 @@ class AsyncClient:
         run = await self.submit(workflow, timeout=timeout)
         return await (run if check else run.ended())
 
+    @property
+    def runs(self) -> Runs:
+        """The last runs that were started here, the newest last; single calls are not among them."""
+        return self._history
+
     async def submit(self, workflow: Workflow, *, timeout: float | None = None) -> Run:
         """Start a workflow and give back its run at once.
 
@@ -132,9 +122,14 @@ class AsyncClient:
             WorkflowError: If it cannot run as it is written; nothing was sent.
             OverloadedError: If 50,000 runs of this client are under way, or 2 GiB have not left it; nothing was sent.
         """
+        run = await self._submit(workflow, timeout)
+        self._history.add(run)
+        return run
+
+    async def _submit(self, workflow: Workflow, timeout: float | None = None) -> Run:
         plan = validate(workflow)
         check_arguments(workflow)
-        _check_timeout(timeout)
+        check_timeout(timeout)
         await self._connect_for(workflow)
         return self.start(plan, timeout=timeout)
 
@@ -146,8 +141,8 @@ class AsyncClient:
             Exception: What it raised.
         """
         name = StepName(function)
-        run = await self.run(Workflow((Step(name, FunctionName(function), args, kwargs),)))
-        return run.results[name]
+        run = await self._submit(Workflow((Step(name, FunctionName(function), args, kwargs),)))
+        return (await run).results[name]
 
     async def members(self) -> tuple[Member, ...]:
         """The nodes of the cluster, with their resources and functions."""
@@ -155,9 +150,8 @@ class AsyncClient:
 
     async def describe(self) -> Described:
         """The cluster as the node that we speak to sees it."""
-        await self.connect()
-        assert self._peer is not None
-        reply = await self._peer.request(Describe(_unique()))
+        peer = await self._line.connect()
+        reply = await peer.request(Describe(_unique()))
         if not isinstance(reply, Described):
             raise ProtocolError(f"asked who is in the cluster, got {type(reply).__name__}")
         return reply
@@ -170,8 +164,7 @@ class AsyncClient:
         """
         if not member.url:
             raise ConnectError(f"node {member.name!r} has no address")
-        token = token_for(member.url) if self._token is None else self._token
-        return await transport_for(member.url).connect(member.url, token=token, tls=self._tls)
+        return await self._address.connect(member.url)
 
     async def meet(self, url: str) -> None:
         """Have the node that we speak to be one cluster with the MPREG node at that address.
@@ -180,15 +173,16 @@ class AsyncClient:
             ConnectError: If nobody answers there.
             ClusterError: If that node belongs to another cluster.
         """
-        await self.connect()
-        assert self._peer is not None
-        await self._peer.request(Meet(_unique(), url))
+        peer = await self._line.connect()
+        await peer.request(Meet(_unique(), url))
 
     async def close(self) -> None:
         """End the connection; runs under way are cancelled by the node. May be called twice."""
-        peer, self._peer = self._peer, None
-        if peer is not None:
-            await peer.close()
+        await self._line.close()
+
+    async def leave(self) -> None:
+        """The node that we speak to has ended: its runs are lost, and the next verb goes to another."""
+        await self._line.close("the node that coordinated the run has ended")
 
     async def __aenter__(self) -> Self:
         return await self.connect()
@@ -200,9 +194,11 @@ class AsyncClient:
 
     async def again(self, run: Run, keep: tuple[StepName, ...], timeout: float | None) -> Run:
         """Start the workflow of a run once more, with the results of these of its steps. On the client's loop."""
-        _check_timeout(timeout)
+        check_timeout(timeout)
         await self._connect_for(run.workflow)
-        return self.start(run.plan, timeout=timeout, source=run, keep=keep)
+        again = self.start(run.plan, timeout=timeout, source=run, keep=keep)
+        self._history.add(again)
+        return again
 
     def start(
         self, plan: Plan, *, timeout: float | None = None, source: Run | None = None, keep: tuple[StepName, ...] = ()
@@ -212,41 +208,25 @@ class AsyncClient:
         Args:
             source: An earlier run of it. keep: The steps whose results of that run are to be used again.
         """
-        assert self._peer is not None
-        assert self._loop is not None
-        self._check_room(self._peer)
-        run = Run(RunId(_unique()), plan, _Owner(self, self._loop), timeout=timeout, source=source)
-        self._runs[run.id] = self._waiting[run.id] = run
-        weakref.finalize(run, _forget, weakref.ref(self), self._loop, run.id).atexit = False
-        steps = plan.workflow.steps
-        workflow = plan.workflow
-        if not self._peer.connection.carries_objects:
-            bare = tuple(msgspec.structs.replace(step, args=(), kwargs={}) for step in steps)
-            workflow = msgspec.structs.replace(workflow, steps=bare)
-        submit = Submit(
-            run.id,
-            workflow,
-            plan.needs,
-            tuple(Payload.of((step.args, step.kwargs)) for step in steps),
-            tuple((len(step.args), tuple(step.kwargs)) for step in steps),
-            timeout,
-            Rerun(source.id, keep) if source is not None and keep else None,
-        )
+        peer = self._line.peer
+        assert peer is not None
+        self._check_room(peer)
+        loop = asyncio.get_running_loop()
+        run_id = RunId(secrets.token_hex(16))
+        run = Run(run_id, plan, _Owner(self, self._line, loop), timeout=timeout, source=source)
+        weakref.finalize(run, _forget, weakref.ref(self._line), loop, run_id).atexit = False
+        rerun = Rerun(source.id, keep) if source is not None and keep else None
         try:
-            self._peer.post(submit)
+            self._line.submit(run, _submit(run_id, plan, timeout, rerun, bare=not peer.connection.carries_objects))
         except MpregError:
-            self._waiting.pop(run.id, None)
             check_arguments(plan.workflow, _check_wholly)
             raise
-        if self._peer.closed:
-            self._lost(run)
         return run
 
     def _check_room(self, peer: Peer) -> None:
-        if len(self._waiting) >= MAX_RUNS:
+        if len(self._line) >= MAX_RUNS:
             raise OverloadedError(
-                f"{len(self._waiting)} runs of this client are under way: at most {MAX_RUNS}. "
-                "Wait until some have ended"
+                f"{len(self._line)} runs of this client are under way: at most {MAX_RUNS}. Wait until some have ended"
             )
         if peer.pending_bytes > MAX_UNSENT_BYTES:
             raise OverloadedError(
@@ -254,78 +234,57 @@ class AsyncClient:
                 "Wait until some runs have ended"
             )
 
-    # --- messages ---
-
     async def _connect_for(self, workflow: Workflow) -> None:
         """Connect; if nobody answers, as often again as every step may be tried: nothing has been started yet."""
-        pause_s = max(_FIRST_PAUSE_S, *(step.backoff_s for step in workflow.steps))
-        for _ in range(min(step.retries for step in workflow.steps)):
+        tries = min(step.retries for step in workflow.steps)
+        first_s = max(step.backoff_s for step in workflow.steps)
+        for _, pause_s in zip(range(tries), pauses(max(first_s, FIRST_PAUSE_S)), strict=False):
             try:
                 await self.connect()
                 return
             except ConnectError:
                 await asyncio.sleep(pause_s)
-                pause_s = min(_LONGEST_PAUSE_S, 2 * pause_s)
         await self.connect()
 
-    async def _dial_url(self) -> Connection:
-        if not self.url:
+
+class _Address:
+    """One node, at an address: the Way of a client from outside."""
+
+    def __init__(self, url: str, token: Secret | None, tls: TlsLike | None) -> None:
+        self._url, self._token, self._tls = url, token, tls
+
+    async def dial(self) -> Connection:
+        if not self._url:
             raise ConnectionLostError("the connection was closed")
-        token = token_for(self.url) if self._token is None else self._token
-        return await transport_for(self.url).connect(self.url, token=token, tls=self._tls)
+        return await self.connect(self._url)
 
-    def _attach(self, connection: Connection) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._peer = Peer(connection, self._on_message, on_close=self._on_close)
+    again = dial
 
-    def _on_message(self, _: Peer, message: Message) -> None:
-        if isinstance(message, RunUpdate):
-            run = self._runs.get(message.u)
-            if run is not None:
-                run.apply(message.events)
-        elif isinstance(message, RunDone):
-            self._waiting.pop(message.u, None)
-            run = self._runs.get(message.u)
-            if run is not None:
-                run.finish(message)
+    async def connect(self, url: str) -> Connection:
+        """Connect to some other address of the same cluster."""
+        token = token_for(url) if self._token is None else self._token
+        return await transport_for(url).connect(url, token=token, tls=self._tls)
 
-    def _on_close(self, _: Peer) -> None:
-        for run in list(self._waiting.values()):
-            self._lost(run)
-
-    def _lost(self, run: Run) -> None:
-        self._waiting.pop(run.id, None)
-        run.lose(ConnectionLostError("the connection to the cluster ended before the run did"))
-
-    def _post(self, message: Message) -> None:
-        if self._peer is not None:
-            self._peer.post(message)
-
-    async def _fetch(self, run: RunId, step: StepName) -> Payload:
-        if self._peer is None:
-            raise ConnectError("the connection to the cluster is closed: results that were not asked for are gone")
-        reply = await self._peer.request(Fetch(_unique(), run, step))
-        if not isinstance(reply, Fetched):
-            raise ProtocolError(f"asked for the result of {step!r}, got {type(reply).__name__}")
-        return reply.value
+    def ended(self) -> bool:
+        return False
 
 
 class _Owner:
     """What a run may ask of its client, from any thread."""
 
-    def __init__(self, client: AsyncClient, loop: asyncio.AbstractEventLoop) -> None:
-        self._client, self._loop = client, loop
+    def __init__(self, client: AsyncClient, line: Line, loop: asyncio.AbstractEventLoop) -> None:
+        self._client, self._line, self._loop = client, line, loop
 
     def cancel(self, run: RunId) -> None:
-        _call_soon(self._loop, self._client._post, Cancel(run))
+        _call_soon(self._loop, self._line.cancel, run)
 
     def forget(self, run: RunId) -> None:
-        _call_soon(self._loop, self._client._post, Forget(run))
+        _call_soon(self._loop, self._line.forget, run)
 
     def fetch(self, run: RunId, step: StepName) -> Future[Payload]:
         if self._loop.is_closed():
             raise ConnectionLostError(f"the cluster was stopped: the result of {step!r} was not asked for, and is gone")
-        return asyncio.run_coroutine_threadsafe(self._client._fetch(run, step), self._loop)
+        return asyncio.run_coroutine_threadsafe(_fetch(self._line, run, step), self._loop)
 
     def again(self, run: Run, keep: tuple[StepName, ...], timeout: float | None) -> Future[Run]:
         if self._loop.is_closed():
@@ -337,6 +296,38 @@ class _Owner:
         with contextlib.suppress(RuntimeError):
             return asyncio.get_running_loop() is self._loop
         return False
+
+
+async def _fetch(line: Line, run: RunId, step: StepName) -> Payload:
+    if line.peer is None:
+        raise ConnectError("the connection to the cluster is closed: results that were not asked for are gone")
+    peer = await line.connect()
+    reply = await peer.request(Fetch(_unique(), run, step))
+    if not isinstance(reply, Fetched):
+        raise ProtocolError(f"asked for the result of {step!r}, got {type(reply).__name__}")
+    return reply.value
+
+
+def _submit(run: RunId, plan: Plan, timeout_s: float | None, rerun: Rerun | None, *, bare: bool) -> Submit:
+    """The message that starts a run.
+
+    Args:
+        bare: Whether the steps go without their arguments, which stand beside them.
+    """
+    workflow, steps = plan.workflow, plan.workflow.steps
+    if bare:
+        stripped = tuple(msgspec.structs.replace(step, args=(), kwargs={}) for step in steps)
+        workflow = msgspec.structs.replace(workflow, steps=stripped)
+    return Submit(
+        run,
+        workflow,
+        plan.needs,
+        tuple(Payload.of((step.args, step.kwargs)) for step in steps),
+        tuple((len(step.args), tuple(step.kwargs)) for step in steps),
+        timeout_s,
+        keep=True,
+        rerun=rerun,
+    )
 
 
 def check_arguments(workflow: Workflow, check: Callable[[Any, str], object] = check_serialisable) -> None:
@@ -357,7 +348,8 @@ def check_arguments(workflow: Workflow, check: Callable[[Any, str], object] = ch
                 _check_argument(step, f"argument {keyword!r}", value, check)
 
 
-def _check_timeout(timeout: object) -> None:
+def check_timeout(timeout: object) -> None:
+    """Whether it is a time-out: None, or seconds, more than 0; raises WorkflowError."""
     if timeout is None or (isinstance(timeout, (int, float)) and not isinstance(timeout, bool) and timeout > 0):
         return
     raise WorkflowError(f"timeout must be seconds, more than 0, not {timeout!r:.60}")
@@ -382,10 +374,10 @@ def _check_wholly(value: object, argument: str) -> None:
         raise CannotTravelError(exc.culprit, argument + exc.path.removeprefix("value")) from exc
 
 
-def _forget(client: weakref.ref[AsyncClient], loop: asyncio.AbstractEventLoop, run: RunId) -> None:
-    found = client()
+def _forget(line: weakref.ref[Line], loop: asyncio.AbstractEventLoop, run: RunId) -> None:
+    found = line()
     if found is not None:
-        _call_soon(loop, found._post, Forget(run))
+        _call_soon(loop, found.forget, run)
 
 
 def _call_soon(loop: asyncio.AbstractEventLoop, function: Any, *args: object) -> None:

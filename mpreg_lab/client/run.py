@@ -6,8 +6,10 @@ import asyncio
 import threading
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
+from os import PathLike
+from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 from mpreg_lab.errors import (
     MpregError,
@@ -17,7 +19,7 @@ from mpreg_lab.errors import (
     RunNotFinishedError,
     StepNotFinishedError,
     StepSkippedError,
-    UnknownStepError,
+    UnserialisableRunError,
     WorkflowError,
     WrongThreadError,
 )
@@ -25,16 +27,14 @@ from mpreg_lab.protocol.messages import RunDone
 from mpreg_lab.protocol.payload import Payload, add_note, message_of
 from mpreg_lab.types import RunId, StepName
 from mpreg_lab.workflow.model import Workflow
-from mpreg_lab.workflow.plan import Plan, did_you_mean
+from mpreg_lab.workflow.plan import Plan
+from mpreg_lab.workflow.python_script import python_script
 from mpreg_lab.workflow.record import RunEvent, RunRecord, RunStatus, StepStatus
 from mpreg_lab.workflow.reuse import kept_steps
 
-from .verbs import verb
-from .views import views
+from .saved import SavedRun
+from .verbs import in_a_thread, verb
 from .waiting import wait, wait_async
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
 
 __all__ = ["Owner", "Run"]
 
@@ -59,7 +59,7 @@ class Owner(Protocol):
         """Whether the caller is on the thread that would have to answer."""
 
 
-class Run:
+class Run(SavedRun):
     """One execution of a workflow.
 
     Attributes:
@@ -76,8 +76,7 @@ class Run:
         self.id = run_id
         self.timeout = timeout
         self.workflow: Workflow = plan.workflow
-        self.plain = False
-        self.record = RunRecord()
+        super().__init__(RunRecord())
         self.record.apply(plan.opened())
         self.plan = plan
         self._owner = owner
@@ -152,11 +151,6 @@ class Run:
         return RunFailedError(f"{len(failed)} steps failed: {_names(list(self._errors))}", failed, run=self)
 
     @property
-    def status(self) -> RunStatus:
-        """Where the run is."""
-        return self.record.status
-
-    @property
     def done(self) -> bool:
         """Whether the run has ended, one way or another."""
         return self._done.is_set()
@@ -179,7 +173,7 @@ class Run:
         """
         self.join(timeout)
         if not self.done:
-            raise TimeoutError(f"the run has not ended after {timeout:g} s; it goes on. run.cancel() stops it")
+            raise _goes_on(timeout)
         if (exception := self.exception) is not None:
             raise self._as_it_came(exception)
         return self
@@ -198,17 +192,39 @@ class Run:
         """Wait as `wait` does, on any event loop; cancelling the awaiting task cancels the run."""
         return self._wait_async().__await__()
 
-    async def ended(self) -> Run:
-        """As awaiting the run, but raises nothing that came of it."""
+    async def wait_async(self, timeout: float | None = None) -> Run:
+        """As `wait`, awaitable on any loop; `await run` is the same without a time-out.
+
+        Cancelling the awaiting task cancels the run.
+        """
+        if not await self.join_async(timeout):
+            raise _goes_on(timeout)
+        return await self
+
+    async def join_async(self, timeout: float | None = None) -> bool:
+        """As `join`, awaitable on any loop."""
         loop = asyncio.get_running_loop()
         ended = asyncio.Event()
         self.on_end(lambda: _set(loop, ended))
         try:
-            await wait_async(ended)
-        except asyncio.CancelledError:
+            async with asyncio.timeout(timeout):
+                await wait_async(ended)
+        except TimeoutError:
+            return self.done
+        except asyncio.CancelledError as stop:
             self.cancel()
+            _render(stop)
             raise
+        return True
+
+    async def ended(self) -> Run:
+        """As awaiting the run, but raises nothing that came of it."""
+        await self.join_async()
         return self
+
+    async def result_async(self, name: str) -> Any:
+        """As `run[name]`, awaitable on any loop, which goes on while a large result is fetched from its node."""
+        return await in_a_thread(lambda: self[name])
 
     def cancel(self) -> None:
         """Stop the run, now; what has ended is kept. Nothing happens if it is over."""
@@ -297,12 +313,6 @@ class Run:
             raise self._unknown(from_step)
         return kept_steps(self.plan, self.record.steps, again)
 
-    def _unknown(self, name: str) -> UnknownStepError:
-        known = [*self.record.steps, *(group.name for group in self.workflow.groups)]
-        return UnknownStepError(
-            f"the run has no step {name!r}. " + did_you_mean(str(name), known, "Its steps: "), step=name
-        )
-
     def on_change(self, callback: Callable[[Run], object]) -> None:
         """Have `callback(run)` called on the client's loop after each change, and once at the end."""
         with self._lock:
@@ -316,43 +326,30 @@ class Run:
                 return
         callback()
 
-    # --- looking ---
+    # --- as a value ---
 
-    def frame(self) -> DataFrame:
-        """One row a step: function, node, resources, status, attempts, queued_s, ran_s, travel_s (seconds), error."""
-        return views().frame(self)
+    def to_python(self, path: str | PathLike[str] | None = None) -> str:
+        """A script that runs the same workflow, on a cluster that has its functions.
 
-    @property
-    def faults(self) -> DataFrame:
-        """What befell the cluster meanwhile, on purpose or not, one row a fault: at_s (seconds), kind, nodes, text."""
-        return views().faults(self)
+        Args:
+            path: Where to write it as well.
 
-    def events(self) -> DataFrame:
-        """One row for each thing that happened: at_s (seconds since the run began), step, what, node, text."""
-        return views().events(self)
+        Raises:
+            WorkflowError: If an argument has no literal in Python, such as a DataFrame: names step and argument.
+        """
+        text = python_script(self.workflow)
+        if path is not None:
+            Path(path).write_text(text, encoding="utf-8")
+        return text
 
-    def graph(self) -> Any:
-        """The dependency graph with states, as a matplotlib Figure."""
-        return views().graph(self)
-
-    def timeline(self) -> Any:
-        """One lane a node: when each step waited, travelled and ran, as a matplotlib Figure."""
-        return views().timeline(self)
-
-    def latency(self) -> Any:
-        """Where the time of each step went, and percentiles by function, as a matplotlib Figure."""
-        return views().latency(self)
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise UnserialisableRunError(
+            "a run holds a connection to its cluster, so it cannot be pickled or copied. Keep run.to_json(), which "
+            "Run.from_json() reads, or run.record, or run.results"
+        )
 
     def __repr__(self) -> str:
-        counts = ((status, self.record.count(status)) for status in StepStatus)
-        states = ", ".join(f"{n} {status}" for status, n in counts if n)
-        total = len(self.record.steps)
-        return f"Run({total} step{'' if total == 1 else 's'}: {states})"
-
-    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
-        if self.plain:
-            return {"text/plain": views().text(self)}
-        return {"text/plain": repr(self), "text/html": views().html(self)}
+        return self._text("Run")
 
     # --- for the client: on its loop ---
 
@@ -460,6 +457,20 @@ def _loaded(payload: Payload) -> Exception:
 def _cancel(started: Future[Run]) -> None:
     if not started.cancelled() and started.exception() is None:
         started.result().cancel()
+
+
+def _goes_on(timeout: float | None) -> TimeoutError:
+    return TimeoutError(f"the run has not ended after {timeout:g} s; it goes on. run.cancel() stops it")
+
+
+def _render(stop: asyncio.CancelledError) -> None:
+    """What a notebook shows of an awaiting cell that was stopped: not the frames of the event loop."""
+    lines = [
+        "\x1b[31mCancelledError\x1b[0m: stopped while it awaited a run; the run was cancelled",
+        "",
+        "The cluster lives on. To keep what succeeds, name the run: run = cluster.submit(workflow), then await run",
+    ]
+    stop._render_traceback_ = lambda: lines  # type: ignore[attr-defined]  # IPython asks for this attribute
 
 
 def _set(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:

@@ -38,9 +38,9 @@ class NodeState(StrEnum):
 
     UP = "up"
     SUSPECTED = "suspected"
-    """Some node thinks that it may be gone."""
+    """Some node thinks that it may be gone, or is."""
     LOST = "lost"
-    """Some node thinks that it is gone; if it is alive, they cannot reach each other."""
+    """More than half of the others think that it is gone; if it is alive, they cannot reach each other."""
     PAUSED = "paused"
     STOPPED = "stopped"
     DEAD = "dead"
@@ -137,12 +137,14 @@ class ClusterStatus(msgspec.Struct, frozen=True):
             raise KeyError(name)
         if node.life in _PLAINLY:
             return _PLAINLY[node.life]
-        thoughts = {other.beliefs.get(node.name) for other in self.nodes if other.speaks}
-        if node.life is Life.ELSEWHERE and not node.heard and thoughts & {Belief.LOST, Belief.LEFT}:
+        others = [other for other in self.nodes if other.speaks and other is not node]
+        thoughts = [other.beliefs.get(node.name) for other in others]
+        if node.life is Life.ELSEWHERE and not node.heard and _GONE.intersection(thoughts):
             return NodeState.STOPPED if Belief.LEFT in thoughts else NodeState.DEAD
-        for belief, state in ((Belief.LOST, NodeState.LOST), (Belief.SUSPECTED, NodeState.SUSPECTED)):
-            if belief in thoughts:
-                return state
+        if 2 * thoughts.count(Belief.LOST) > len(others):
+            return NodeState.LOST
+        if Belief.LOST in thoughts or Belief.SUSPECTED in thoughts:
+            return NodeState.SUSPECTED
         return NodeState.UP if node.heard else NodeState.SILENT
 
     def thinking(self, name: str, *beliefs: Belief) -> tuple[NodeName, ...]:
@@ -156,4 +158,5 @@ class ClusterStatus(msgspec.Struct, frozen=True):
         return f"ClusterStatus({self.name!r}: {states})"
 
 
+_GONE = frozenset((Belief.LOST, Belief.LEFT))
 _PLAINLY = {Life.PAUSED: NodeState.PAUSED, Life.STOPPED: NodeState.STOPPED, Life.DEAD: NodeState.DEAD}

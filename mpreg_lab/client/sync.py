@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -14,9 +15,11 @@ from mpreg_lab.transport.tls import TlsLike
 from mpreg_lab.workflow.model import Workflow
 
 from .aio import AsyncClient
+from .history import Runs
 from .run import Run
 from .status import ClusterStatus
-from .verbs import verb
+from .verbs import in_a_thread, twin, verb
+from .views import views
 from .watching import RemoteWatch, StatusWatch, when_heard
 
 __all__ = ["Client"]
@@ -71,6 +74,11 @@ class Client:
         """Start a workflow and give back its run at once. See AsyncClient.submit."""
         with self._cancelled_by_interrupt() as started:
             return self._submit(workflow, timeout, started, "submit()")
+
+    @property
+    def runs(self) -> Runs:
+        """The last runs that were started here, the newest last; single calls are not among them."""
+        return self._aio.runs
 
     def _submit(self, workflow: Workflow, timeout: float | None, started: list[Run], doing: str) -> Run:
         async def submit() -> Run:
@@ -132,12 +140,45 @@ class Client:
         watch = self._call(add(), "watch()")
         return partial(self._loop.call_soon, watch.remove, listener)
 
+    def view(self) -> object:
+        """What a cell shows of the cluster: its nodes and links, live. To do something to them, be who launched it."""
+        return views().cluster(self)
+
     async def _watching(self) -> StatusWatch:
         if self._watch is None:
             watch = RemoteWatch(self._aio.describe, self._aio.look)
             await watch.find()
             self._watch = watch
         return self._watch
+
+    # --- awaitable on any loop ---
+
+    async def run_async(self, workflow: Workflow, *, timeout: float | None = None, check: bool = True) -> Run:
+        """As `run`, awaitable on any loop; cancelling the awaiting task cancels the run."""
+        run = await self.submit_async(workflow, timeout=timeout)
+        return await (run if check else run.ended())
+
+    async def submit_async(self, workflow: Workflow, *, timeout: float | None = None) -> Run:
+        """As `submit`, awaitable on any loop."""
+        return await self._awaited(self._aio.submit(workflow, timeout=timeout))
+
+    async def call_async(self, function: str, /, *args: Any, **kwargs: Any) -> Any:
+        """As `call`, awaitable on any loop; cancelling the awaiting task cancels the call."""
+        return await self._awaited(self._aio.call(function, *args, **kwargs))
+
+    async def members_async(self) -> tuple[Member, ...]:
+        """As `members`, awaitable on any loop."""
+        return await self._awaited(self._aio.members())
+
+    status_async = twin(status)
+    watch_async = twin(watch)
+
+    @classmethod
+    async def connect_async(cls, url: str, *, token: str | None = None, tls: TlsLike | None = None) -> Self:
+        """As `Client(...)`, awaitable on any loop: `async with await Client.connect_async(url) as client`."""
+        return await in_a_thread(partial(cls, url, token=token, tls=tls))
+
+    # --- its end ---
 
     def close(self) -> None:
         """End the connection. May be called twice."""
@@ -148,10 +189,19 @@ class Client:
             if self._owns_loop:
                 self._loop.stop()
 
-    def _call(self, verb: Coroutine[Any, Any, T], doing: str) -> T:
+    close_async = twin(close)
+
+    def _check_open(self, verb: Coroutine[Any, Any, Any]) -> None:
         if self._owns_loop and not self._loop.alive:
             verb.close()
             raise ConnectionLostError("the client was closed. Make another: Client(url, token=...)")
+
+    async def _awaited(self, verb: Coroutine[Any, Any, T]) -> T:
+        self._check_open(verb)
+        return await asyncio.wrap_future(self._loop.spawn(verb))
+
+    def _call(self, verb: Coroutine[Any, Any, T], doing: str) -> T:
+        self._check_open(verb)
         return self._loop.call(verb, doing=doing)
 
     def __enter__(self) -> Self:
@@ -159,6 +209,12 @@ class Client:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close_async()
 
 
 def _cancel_all(runs: list[Run]) -> None:

@@ -30,6 +30,19 @@ class Entry:
         self._handles = handles
         self.handle: Handle | None = None
 
+    async def again(self) -> Connection:
+        """Connect to the node that was connected to last.
+
+        Raises:
+            ConnectError: If it does not answer.
+        """
+        assert self.handle is not None
+        return await self._launcher.connect(self.handle)
+
+    def ended(self) -> bool:
+        """Whether the node that was connected to last is no more."""
+        return self.handle is not None and not self.handle.alive
+
     async def dial(self) -> Connection:
         """Connect.
 

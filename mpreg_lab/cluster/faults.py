@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from mpreg_lab.client.verbs import verb
+from mpreg_lab.client.verbs import twin, verb
 from mpreg_lab.errors import MpregError, UnknownNodeError
 from mpreg_lab.loop_thread import LoopThread
 from mpreg_lab.workflow.faults import lasting
@@ -201,8 +201,8 @@ class Faults:
 
     def slow(self, node: str, delay_s: float = 0.2) -> None:
         """Have everything that a node sends or is sent take longer; 0 ends it. The client is its neighbour too."""
-        ends = {*self._cluster.nodes, CLIENT}
-        for other in sorted(ends - {node}) if node in ends else (CLIENT,):
+        self._check_end(node)
+        for other in sorted({*self._log.names, CLIENT} - {node}):
             self.delay(node, other, delay_s)
 
     def drop(self, a: str, b: str, share: float) -> None:
@@ -248,6 +248,21 @@ class Faults:
         """Begin to follow a script, and go on meanwhile: `play([(0.5, Cut("a", "b")), (2.0, Heal())])`."""
         return Playing(self, self._log, sorted(script, key=lambda line: line[0]))
 
+    seed_async = twin(seed)
+    do_async = twin(do)
+    cut_async = twin(cut)
+    delay_async = twin(delay)
+    slow_async = twin(slow)
+    drop_async = twin(drop)
+    duplicate_async = twin(duplicate)
+    reorder_async = twin(reorder)
+    heal_async = twin(heal)
+    partition_async = twin(partition)
+    kill_async = twin(kill)
+    restart_async = twin(restart)
+    pause_async = twin(pause)
+    resume_async = twin(resume)
+
     def __repr__(self) -> str:
         return f"Faults({len(self._log.done)} done)"
 
@@ -286,6 +301,9 @@ class Playing:
         """Do nothing more of it."""
         self._stop.set()
         self._thread.join()
+
+    wait_async = twin(wait)
+    stop_async = twin(stop)
 
     def _follow(self) -> None:
         began_s = time.monotonic()

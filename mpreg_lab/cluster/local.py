@@ -18,10 +18,12 @@ from itertools import count
 from typing import Any, Self, TypeVar, overload
 
 from mpreg_lab.client.aio import AsyncClient
+from mpreg_lab.client.history import Runs
 from mpreg_lab.client.run import Run
 from mpreg_lab.client.status import ClusterStatus
 from mpreg_lab.client.sync import Client
-from mpreg_lab.client.verbs import verb
+from mpreg_lab.client.verbs import in_a_thread, twin, verb
+from mpreg_lab.client.views import views
 from mpreg_lab.client.watching import when_heard
 from mpreg_lab.errors import (
     ClusterError,
@@ -198,6 +200,11 @@ class LocalCluster:
         """As `submit`, awaitable on any loop."""
         self._check_running()
         return await asyncio.wrap_future(self._loop.spawn(self._aio.submit(workflow, timeout=timeout)))
+
+    @property
+    def runs(self) -> Runs:
+        """The last runs that were started on it, the newest last; single calls are not among them."""
+        return self._aio.runs
 
     @verb
     def call(self, function: str, /, *args: Any, **kwargs: Any) -> Any:
@@ -417,6 +424,13 @@ class LocalCluster:
         self._loop.call_soon(self._watch.add, listener)
         return partial(self._loop.call_soon, self._watch.remove, listener)
 
+    def view(self) -> object:
+        """What a cell shows of the cluster: its nodes and links, live, with menus to do something to them.
+
+        A cluster that is the last expression of a cell is shown the same way. See docs/cluster_view.md.
+        """
+        return views().cluster(self)
+
     @property
     def url(self) -> str:
         """Where the first node listens for clients of other programs: `Client(cluster.url)`, on this machine."""
@@ -456,8 +470,41 @@ class LocalCluster:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
+    # --- awaitable on any loop ---
+
+    @classmethod
+    async def launch_async(cls, *args: Any, **kwargs: Any) -> Self:
+        """As `LocalCluster(...)`, awaitable on any loop: `async with await LocalCluster.launch_async(3) as cluster`."""
+        return await in_a_thread(partial(cls, *args, **kwargs))
+
+    async def nodes_async(self) -> dict[str, Member]:
+        """As `nodes`, awaitable on any loop."""
+        return await in_a_thread(lambda: self.nodes)
+
+    register_async = twin(register)
+    unregister_async = twin(unregister)
+    add_async = twin(add)
+    stop_node_async = twin(stop_node)
+    kill_async = twin(kill)
+    restart_async = twin(restart)
+    pause_async = twin(pause)
+    resume_async = twin(resume)
+    join_async = twin(join)
+    status_async = twin(status)
+    watch_async = twin(watch)
+    stop_async = twin(stop)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop_async()
+
     def __repr__(self) -> str:
         return cluster_text(type(self).__name__, self.name, tuple(self.nodes.values()) if self.running else None)
+
+    def _ipython_display_(self) -> None:
+        views().show_cluster(self)
 
     def _repr_html_(self) -> str:
         return cluster_html(type(self).__name__, self.name, tuple(self.nodes.values()) if self.running else None)
@@ -475,7 +522,7 @@ class LocalCluster:
                 raise failed
         self._handles.sort(key=lambda handle: order[handle.spec.name])
         await self._launcher.introduce(self._handles)
-        self._aio = AsyncClient.over(await self._entry.dial(), dial=self._entry.dial)
+        self._aio = AsyncClient.over(await self._entry.dial(), self._entry)
 
     async def _place(self, name: FunctionName, placed: _Placed) -> None:
         todo = []
@@ -553,7 +600,7 @@ class LocalCluster:
     async def _leave(self, handle: Handle) -> None:
         # Else the next verb could be sent into a connection whose end was not noticed yet.
         if handle is self._entry.handle:
-            await self._aio.close()
+            await self._aio.leave()
         self._watch.changed()
 
     # --- helpers ---

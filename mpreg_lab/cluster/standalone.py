@@ -6,17 +6,20 @@ import asyncio
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
+import ssl
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from mpreg_lab.client.aio import AsyncClient
-from mpreg_lab.errors import ClusterSpecError
+from mpreg_lab.client.line import pauses
+from mpreg_lab.errors import ClusterSpecError, ConnectError, ConnectionLostError
 from mpreg_lab.node.server import Node
+from mpreg_lab.protocol.messages import Described
 from mpreg_lab.transport.registry import transport_for
 from mpreg_lab.transport.tls import Tls
 from mpreg_lab.transport.tokens import TokenFile, token_for
@@ -28,7 +31,10 @@ from .token_file import write_token
 
 __all__ = ["StandaloneNode", "run_node"]
 
+T = TypeVar("T")
+
 _LEAVE_S = 3.0
+_TOKEN_S = 2.0
 
 
 class StandaloneNode(msgspec.Struct, frozen=True):
@@ -38,7 +44,7 @@ class StandaloneNode(msgspec.Struct, frozen=True):
         url: Where it listens.
         name: None: it is given one that nobody else has.
         functions: Each with the resource that it needs, "" if none. Those whose resource the node lacks are left out.
-        join: The address of any node of the cluster. None: it begins one of its own.
+        join: The address of any node of the cluster, which may come up later. None: it begins one of its own.
         token: What the cluster asks for. None: that of a cluster of the same user on this machine is found by the
             address; a new cluster gets one.
         token_file: Where the token of a new cluster is written. None: to a file that goes with the node.
@@ -57,10 +63,13 @@ class StandaloneNode(msgspec.Struct, frozen=True):
 
 
 async def run_node(wanted: StandaloneNode, say: Callable[[str], object], leave: asyncio.Event) -> None:
-    """Run the node until `leave` is set; `say` is given one line when others can reach it.
+    """Run the node until `leave` is set.
+
+    Args:
+        say: Given a line when others can reach the node, and one before if it has to wait for its seed.
 
     Raises:
-        ConnectError: If the cluster cannot be reached, or the node's address is taken.
+        ConnectError: If the cluster refuses us, or the node's address is taken.
         ClusterError: If the node cannot be had as it is described.
     """
     name = NodeName(wanted.name or _own_name())
@@ -89,9 +98,10 @@ async def _begin(wanted: StandaloneNode, name: NodeName, say: Callable[[str], ob
 async def _join(
     wanted: StandaloneNode, name: NodeName, seed: str, say: Callable[[str], object], leave: asyncio.Event
 ) -> None:
-    token = token_for(seed) if wanted.token is None else wanted.token
-    async with AsyncClient(seed, token=token, tls=wanted.tls) as client:
-        described = await client.describe()
+    found = await _unless(leave, _find(wanted, seed, say))
+    if found is None:
+        return
+    described, token = found
     if token is None:
         raise ClusterSpecError("a node needs the token of its cluster, in MPREG_TOKEN or a file: --token-file FILE")
     if name in {member.name for member in described.members}:
@@ -103,6 +113,50 @@ async def _join(
             "Ctrl-C leaves"
         )
         await leave.wait()
+
+
+async def _unless(leave: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
+    """What the work gives; None if we are to leave before it is done."""
+    working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(leave.wait())
+    await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
+    leaving.cancel()
+    if working.done():
+        return working.result()
+    working.cancel()
+    await asyncio.wait((working,))
+    return None
+
+
+async def _find(wanted: StandaloneNode, seed: str, say: Callable[[str], object]) -> tuple[Described, Secret | None]:
+    """The cluster at that address and its token. A node may come before its seed: then it waits, and says so once.
+
+    Raises:
+        ConnectError: If waiting is of no use: the address makes no sense, or somebody is there and refuses us.
+    """
+    waits, refused_s, waiting = False, 0.0, pauses()
+    while True:
+        token = token_for(seed) if wanted.token is None else wanted.token
+        try:
+            async with AsyncClient(seed, token=token, tls=wanted.tls) as client:
+                return await client.describe(), token
+        except (ConnectError, ConnectionLostError) as error:
+            pause_s = next(waiting)
+            if _may_come(error):
+                if not waits:
+                    say(f"{error}. Waiting until it is up; Ctrl-C ends that")
+                waits = True
+            elif waits and token is None and refused_s < _TOKEN_S:
+                # A seed that has just begun answers some moments before its token can be found.
+                refused_s += pause_s
+            else:
+                raise
+        await asyncio.sleep(pause_s)
+
+
+def _may_come(error: ConnectError | ConnectionLostError) -> bool:
+    """Whether somebody may answer there later: nobody does now, and nobody has refused us."""
+    mistrusted = isinstance(error.__cause__, ssl.SSLError)
+    return isinstance(error, ConnectionLostError) or (isinstance(error.__cause__, OSError) and not mistrusted)
 
 
 @asynccontextmanager

@@ -18,6 +18,7 @@ from importlib import resources
 from typing import Any
 
 from mpreg_lab import LocalCluster, Ref, Step, Workflow
+from mpreg_lab.examples import Functions, offer
 
 __all__ = [
     "FUNCTIONS",
@@ -190,7 +191,7 @@ def strict_mean(rows: Iterable[Mapping[str, str]], column: str) -> float:
 
 # --- The cluster and the workflow ---------------------------------------------------------------------------------
 
-FUNCTIONS: dict[str, tuple[Callable[..., Any], ...]] = {
+FUNCTIONS: Functions = {
     "csv-parser": (parse_csv,),
     "data-cleaner": (clean_rows,),
     "aggregator": (aggregate, body_mass_model, rank_models, strict_mean),
@@ -239,9 +240,7 @@ def penguins_text() -> str:
 def main() -> None:
     """Run the workflow on a cluster of three nodes and print the report."""
     with LocalCluster(nodes()) as cluster:
-        for resource, functions in FUNCTIONS.items():
-            for function in functions:
-                cluster.register(function, resources=[resource])
+        offer(cluster, FUNCTIONS)
         print(cluster.run(workflow())["report"])
 
 

@@ -53,6 +53,11 @@ class Router:
         """It is there after all."""
         self._doubtful.discard(name)
 
+    @property
+    def nodes(self) -> tuple[NodeName, ...]:
+        """All that it knows, in the order in which they joined."""
+        return tuple(self._members)
+
     def choose(self, step: Step, near: Collection[NodeName] = (), avoid: Collection[NodeName] = ()) -> NodeName:
         """The node for a step.
 

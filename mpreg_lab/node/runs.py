@@ -20,16 +20,18 @@ from mpreg_lab.protocol.messages import (
     Outcome,
     Rerun,
     RunDone,
-    RunUpdate,
     StepError,
     Submit,
 )
 from mpreg_lab.protocol.payload import Payload
 from mpreg_lab.types import NodeName, RunId, StepName
 from mpreg_lab.workflow.machine import Abort, Began, Execute, Happening, Lost, Placer, Raised, Returned, RunMachine
+from mpreg_lab.workflow.model import Step
 from mpreg_lab.workflow.plan import Plan
 from mpreg_lab.workflow.record import FaultNote, RunEvent, StepStatus
 from mpreg_lab.workflow.reuse import Earlier, Reuse
+
+from .run_log import RunLog
 
 __all__ = ["EntryRun", "Held", "Workers"]
 
@@ -64,7 +66,9 @@ class EntryRun:
 
     Args:
         send: Gives a message to the client.
+        kept: Whether what the client is told can be told again.
         source: The run whose results `submit.rerun` names, if it is known here.
+        nodes: Of the cluster, in its order.
     """
 
     def __init__(
@@ -75,8 +79,13 @@ class EntryRun:
         workers: Workers,
         send: Callable[[Message], None],
         source: EntryRun | None = None,
+        nodes: Sequence[NodeName] = (),
+        *,
+        kept: bool = False,
     ) -> None:
         self.id = submit.u
+        self.log = RunLog(submit.u, kept=kept)
+        """What the client was told."""
         self.nodes: set[NodeName] = set()
         """All nodes that ever had to do with it."""
         self._plan = plan
@@ -88,7 +97,7 @@ class EntryRun:
         self.sources = _sources(reuse)
         """The runs whose results it uses, where these stayed on the nodes that made them."""
         self._gone: set[int] = set()  # results that went with their nodes
-        self._machine = RunMachine(plan, placer, reuse)
+        self._machine = RunMachine(plan, placer, reuse, nodes)
         self._given_s: dict[int, float] = {}
         self._has: dict[NodeName, set[int]] = {}
         self._driver = Driver(self._machine, execute=self._execute, publish=self._publish, ended=self._ended)
@@ -131,6 +140,11 @@ class EntryRun:
         now_s, count = self._driver.now_s, len(self._plan.needs)
         known = (outcome for outcome in outcomes if 0 <= outcome.key < count)
         self._driver.feed([self._happening(node, outcome, now_s) for outcome in known])
+
+    def is_of(self, submit: Submit) -> bool:
+        """Whether that is the message which it was made of, come twice."""
+        steps = zip(self._plan.workflow.steps, submit.workflow.steps, strict=False)
+        return submit.needs == self._plan.needs and all(_bare(one) == _bare(other) for one, other in steps)
 
     async def result(self, step: StepName) -> Payload:
         """The result of a step.
@@ -233,7 +247,7 @@ class EntryRun:
     # --- what the client hears ---
 
     def _publish(self, events: list[RunEvent]) -> None:
-        self._send(RunUpdate(self.id, tuple(events)))  # type: ignore[arg-type]  # all events are in the union
+        self._send(self.log.update(events))
 
     def _ended(self) -> None:
         wanted = self._plan.wanted & self._machine.values.keys()
@@ -258,7 +272,8 @@ class EntryRun:
             for key, error in sorted(self._machine.errors.items())
         )
         cause = self._driver.cause
-        self._send(RunDone(self.id, results, errors, None if cause is None else Payload.of_error(cause)))
+        done = RunDone(self.id, results, errors, None if cause is None else Payload.of_error(cause))
+        self._send(self.log.end(done))
 
     async def _value(self, key: int) -> Payload:
         value = self._machine.values[key]
@@ -276,6 +291,10 @@ class EntryRun:
             f"the run took longer than {self._timeout_s:g} s. Under way: {', '.join(out[:8])}"
             + (f" and {len(out) - 8} more" if len(out) > 8 else "")
         )
+
+
+def _bare(step: Step) -> Step:
+    return msgspec.structs.replace(step, args=(), kwargs={})
 
 
 def _reuse(plan: Plan, rerun: Rerun, source: EntryRun | None) -> Reuse:

@@ -10,6 +10,7 @@ from typing import Any
 
 from mpreg_lab.errors import ConnectError, MpregError, ProtocolError, RemoteError
 from mpreg_lab.protocol.messages import (
+    Attach,
     Calls,
     Cancel,
     CancelCalls,
@@ -39,7 +40,7 @@ from .background import Background
 from .client_runs import ClientRuns
 from .foreign import Foreigners
 from .functions import Function, FunctionTable
-from .given_calls import GivenCalls
+from .given_calls import GivenCalls, Report
 from .links import Dial
 from .neighbours import Neighbours
 from .router import Router
@@ -51,7 +52,7 @@ _FIRST_PAUSE_S = 0.05
 _LONGEST_PAUSE_S = 2.0
 """Between two tries to reach the seed of a cluster; each pause is twice as long as the one before."""
 
-_FOR_GUESTS = frozenset((Submit, Cancel, Fetch, Forget, Describe))
+_FOR_GUESTS = frozenset((Submit, Attach, Cancel, Fetch, Forget, Describe))
 """What is also taken from who has not shown the token, where such are let in at all."""
 
 
@@ -216,8 +217,7 @@ class Node:
         elif node != self.name:
             self._neighbours.post(node, message)
         elif isinstance(message, Calls):
-            heard = self._runs.heard(message.run)
-            self._calls.take(message, self.name, lambda outcomes: heard(self.name, outcomes), pack=self._packs)
+            self._calls.take(message, self.name, self._hearing(message.run, self.name), pack=self._packs)
         else:
             self._calls.cancel(message)
 
@@ -225,8 +225,11 @@ class Node:
         if isinstance(message, CancelCalls):
             self._foreign.cancel(message)
             return
-        heard = self._runs.heard(message.run)
-        self._foreign.give(node, message, self._calls.values(message.run), lambda outcomes: heard(node, outcomes))
+        values = self._calls.values(message.run)
+        self._foreign.give(node, message, values, self._hearing(message.run, node))
+
+    def _hearing(self, run: RunId, node: NodeName) -> Report:
+        return lambda outcomes: self._runs.heard(run, node, outcomes)
 
     async def fetch(self, node: NodeName, run: RunId, step: StepName) -> Payload:
         """Get a result from the node that holds it."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mpreg_lab.client.sync import Client
-from mpreg_lab.cluster.local import LocalCluster, find_cluster
+from mpreg_lab.cluster.dask import DaskCluster, running_dask_clusters
+from mpreg_lab.cluster.local import LocalCluster, find_cluster, running_clusters
 from mpreg_lab.errors import MagicError
 
 from . import settings
@@ -13,7 +14,7 @@ from . import settings
 __all__ = ["any_cluster", "local_cluster"]
 
 
-def any_cluster(names: Mapping[str, object], wanted: str | None) -> LocalCluster | Client:
+def any_cluster(names: Mapping[str, object], wanted: str | None) -> LocalCluster | Client | DaskCluster:
     """The cluster that a workflow runs on.
 
     Args:
@@ -26,10 +27,13 @@ def any_cluster(names: Mapping[str, object], wanted: str | None) -> LocalCluster
     """
     wanted = wanted or settings.current().cluster
     named = names.get(wanted) if wanted else None
-    if isinstance(named, (LocalCluster, Client)):
+    if isinstance(named, (LocalCluster, Client, DaskCluster)):
         return named
     if named is not None:
         raise MagicError(f"{wanted} is no cluster, but a value of type {type(named).__name__}")
+    on_dask = [cluster for cluster in running_dask_clusters() if wanted in (None, cluster.name)]
+    if on_dask and not any(wanted in (None, cluster.name) for cluster in running_clusters()):
+        return on_dask[-1]
     return find_cluster(wanted)
 
 
@@ -41,6 +45,8 @@ def local_cluster(names: Mapping[str, object], wanted: str | None) -> LocalClust
         MagicError: If it is none.
     """
     cluster = any_cluster(names, wanted)
-    if isinstance(cluster, Client):
-        raise MagicError(f"{wanted} is a client: its nodes live elsewhere. Name a LocalCluster")
+    if not isinstance(cluster, LocalCluster):
+        raise MagicError(
+            f"{wanted or cluster!r} is a {type(cluster).__name__}: its nodes live elsewhere. Name a LocalCluster"
+        )
     return cluster

@@ -6,7 +6,11 @@ import argparse
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from mpreg_lab.client.history import Runs
+from mpreg_lab.client.run import Run
+from mpreg_lab.client.saved import SavedRun
 from mpreg_lab.client.sync import Client
+from mpreg_lab.cluster.dask import DaskCluster
 from mpreg_lab.cluster.faults import Playing
 from mpreg_lab.cluster.local import LocalCluster, running_clusters
 from mpreg_lab.errors import MagicError
@@ -16,7 +20,7 @@ from mpreg_lab.workflow.plan import did_you_mean
 from . import settings
 from .clusters import any_cluster, local_cluster
 from .fault_lines import FAULTS, planned, written
-from .options import Argument, Kind, Syntax, identifier, in_columns, names, whole
+from .options import Argument, Kind, Syntax, identifier, in_columns, names, number, whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -132,8 +136,35 @@ def _functions(notebook: Notebook, options: argparse.Namespace) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["function", "signature", "resources", "nodes", "doc"]).set_index("function")
 
 
-def _members(cluster: LocalCluster | Client) -> Iterable[Member]:
+def _members(cluster: LocalCluster | Client | DaskCluster) -> Iterable[Member]:
     return cluster.members() if isinstance(cluster, Client) else cluster.nodes.values()
+
+
+# --- runs ---------------------------------------------------------------------------------------------------------
+
+
+def _runs(notebook: Notebook, options: argparse.Namespace) -> Runs:
+    cluster = any_cluster(notebook.names, options.cluster)
+    if isinstance(cluster, DaskCluster):
+        raise MagicError("a DaskCluster does not list its runs. Keep those you want: %%mpreg_workflow -o run")
+    return cluster.runs
+
+
+def _run(notebook: Notebook, options: argparse.Namespace) -> SavedRun:
+    runs = _runs(notebook, options)
+    number: int = options.number
+    try:
+        return runs[number]
+    except IndexError as exc:
+        raise MagicError(f"%mpreg run: {exc}. %mpreg runs lists them") from exc
+
+
+def _cancel(notebook: Notebook, options: argparse.Namespace) -> None:
+    under_way = [run for run in _runs(notebook, options) if isinstance(run, Run) and not run.done]
+    for run in under_way:
+        run.cancel()
+    count = len(under_way)
+    notebook.say(f"cancelled {count} run{'' if count == 1 else 's'}" if count else "no run goes on")
 
 
 # --- nodes --------------------------------------------------------------------------------------------------------
@@ -265,6 +296,26 @@ _ALL = (
     Command(
         Syntax("%mpreg functions", "A table of functions: signature, resources, who has them.", (_WHICH,)), _functions
     ),
+    Command(Syntax("%mpreg runs", "The last runs of a cluster: how each went, the newest last.", (_WHICH,)), _runs),
+    Command(
+        Syntax(
+            "%mpreg run",
+            "Show a run again.",
+            (
+                Argument(
+                    ("number",),
+                    "its place in %mpreg runs; -1 is the last",
+                    "NUMBER",
+                    read=number,
+                    count="?",
+                    default=-1,
+                ),
+                _CLUSTER,
+            ),
+        ),
+        _run,
+    ),
+    Command(Syntax("%mpreg cancel", "Cancel all runs that go on, such as detached ones.", (_WHICH,)), _cancel),
     Command(
         Syntax(
             "%mpreg add",
@@ -285,6 +336,10 @@ _ALL = (
             (("%mpreg add worker gpu,model", "a node `worker` that holds two resources"),),
         ),
         _add,
+    ),
+    Command(
+        Syntax("%mpreg stop-node", "End nodes politely: they say goodbye first.", (_SOME, _CLUSTER)),
+        _to_nodes("stop_node", "stopped"),
     ),
     Command(Syntax("%mpreg kill", "End nodes as a crash would.", (_SOME, _CLUSTER)), _to_nodes("kill", "killed")),
     Command(
@@ -333,7 +388,7 @@ _ALL = (
             "What magics do when they are not told, until the kernel is restarted. Without a setting, a table of all.",
             (
                 Argument(("key",), "a setting", "SETTING", Kind.SETTING, count="?"),
-                Argument(("value",), "what it shall be", "VALUE", count="?"),
+                Argument(("value",), "what it shall be", "VALUE", Kind.VALUE, count="?"),
                 Argument(("--reset",), "put it, or all, back to what it was at first"),
             ),
             (

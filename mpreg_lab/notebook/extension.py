@@ -3,31 +3,45 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
+
+    from .hints import Hints
 
 __all__ = ["load", "unload"]
 
 _MAGICS = (("cell", "mpreg_workflow"), ("cell", "mpreg_functions"), ("line", "mpreg"))
 _CELLS = tuple(f"%%{name}" for kind, name in _MAGICS if kind == "cell")
+_hints: WeakKeyDictionary[InteractiveShell, Hints] = WeakKeyDictionary()
 
 
 def load(shell: InteractiveShell) -> None:
-    """Add the magics."""
+    """Add the magics, and what Tab and Shift-Tab know of them; once, however often it is asked for."""
+    from .hints import Hints
     from .magics import MpregMagics
 
     shell.register_magics(MpregMagics)
     if _give_body not in shell.input_transformers_cleanup:
         shell.input_transformers_cleanup.append(_give_body)
+    if shell not in _hints:
+        hints = _hints[shell] = Hints(shell)
+        hints.install()
 
 
 def unload(shell: InteractiveShell) -> None:
-    """Take the magics away; clusters live on."""
+    """Take all of it away; clusters live on."""
+    from .settings import reset
+
     for kind, name in _MAGICS:
         shell.magics_manager.magics[kind].pop(name, None)
     if _give_body in shell.input_transformers_cleanup:
         shell.input_transformers_cleanup.remove(_give_body)
+    hints = _hints.pop(shell, None)
+    if hints is not None:
+        hints.remove()
+    reset()
 
 
 def _give_body(lines: list[str]) -> list[str]:

@@ -117,7 +117,7 @@ FAULTS: dict[str, Fault] = dict(
         _fault(
             "partition",
             "Cut all links between nodes of different sides, silently.",
-            (Argument(("sides",), "nodes with commas between them", "A,B", Kind.RESOURCES, names, "+"),),
+            (Argument(("sides",), "nodes with commas between them", "A,B", Kind.NODES, names, "+"),),
             lambda o, _: [
                 Cut(a, b, silent=True) for one, other in combinations(o.sides, 2) for a in one for b in other
             ],

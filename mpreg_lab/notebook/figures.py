@@ -17,6 +17,8 @@ from matplotlib.path import Path
 from matplotlib.ticker import FuncFormatter
 
 from mpreg_lab.notebook.view.charts_svg import SHARE_COLOURS, ink_on
+from mpreg_lab.notebook.view.compare import Compared
+from mpreg_lab.notebook.view.compare_svg import CHANGE_COLOURS, change, shown, signed
 from mpreg_lab.notebook.view.faults import OUTAGE_TONE, FaultBand, Outage, fault_rows
 from mpreg_lab.notebook.view.format import duration, line
 from mpreg_lab.notebook.view.graph_svg import curve, group_status
@@ -30,11 +32,13 @@ from mpreg_lab.notebook.view.timeline import Bar
 from mpreg_lab.notebook.view.timeline import timeline as timelines
 from mpreg_lab.workflow.record import RunRecord, StepStatus
 
-__all__ = ["RunFigure", "graph", "latency", "timeline"]
+__all__ = ["RunFigure", "comparison", "graph", "latency", "timeline"]
 
 _PX_PER_INCH = 96.0
 _WIDEST_INCH = 12.0
-_INK, _PALE, _EDGE = "#24292f", "#66707b", "#8791a0"
+# Between the grounds of light and dark pages, so that it can be read on both: figures have no ground of their own.
+_INK = _PALE = "#76808c"
+_EDGE = "#8791a0"
 _FONT = "DejaVu Sans"  # Comes with matplotlib.
 _BAR = 0.72
 
@@ -43,7 +47,7 @@ class RunFigure(Figure):
     """A figure that a notebook shows once, with or without `%matplotlib inline`; pyplot does not know it."""
 
     def __init__(self, title: str, width_inch: float, height_inch: float) -> None:
-        super().__init__(figsize=(width_inch, height_inch), dpi=_PX_PER_INCH, facecolor="white")
+        super().__init__(figsize=(width_inch, height_inch), dpi=_PX_PER_INCH, facecolor="none")
         FigureCanvasAgg(self)
         self._title = title
 
@@ -130,6 +134,28 @@ def latency(record: RunRecord) -> RunFigure:
     above.set_ylim(count - 0.5, -0.5)
     above.set_title("Latency by function: every call, and the median", loc="left", fontsize=11, color=_INK)
     _draw_shares(below, record)
+    return figure
+
+
+def comparison(found: Compared) -> RunFigure:
+    """For each step that ran in both runs a ring, where it was in the other run, and a dot, where it is in this one."""
+    pairs = shown(found)
+    figure = RunFigure(f"comparison, {len(found.pairs)} steps", 9.0, 1.4 + 0.28 * max(1, len(pairs)))
+    figure.set_layout_engine("constrained")
+    axes = figure.subplots()
+    for row, pair in enumerate(pairs):
+        colour, here_s, there_s = CHANGE_COLOURS[change(pair)], pair.ran_s or 0.0, pair.other_ran_s or 0.0
+        axes.hlines(row, there_s, here_s, color=colour, alpha=0.5, linewidth=3)
+        axes.plot([there_s], [row], "o", markerfacecolor="none", markeredgecolor=_PALE, markersize=8)
+        axes.plot([here_s], [row], "o", color=colour, markersize=8, markeredgewidth=0)
+        text = f"  {signed(here_s - there_s)}"
+        _write(axes, 1.0, row, text, 8, transform=axes.get_yaxis_transform(), va="center", color=_PALE)
+    _time_axis(axes, max((max(p.ran_s or 0.0, p.other_ran_s or 0.0) for p in pairs), default=0.0), "run time of a step")
+    _name_rows(axes, list(range(len(pairs))), [pair.name for pair in pairs])
+    axes.set_ylim(max(1, len(pairs)) - 0.5, -0.5)
+    axes.set_title(
+        "Ring: the other run. Dot: this run, orange if slower, blue if faster", loc="left", fontsize=10, color=_INK
+    )
     return figure
 
 
@@ -252,7 +278,15 @@ def _draw_shares(axes: Axes, record: RunRecord) -> None:
     axes.set_ylim(max(1, len(shares)) - 0.5, -0.5)
     axes.set_title("Where the time went", loc="left", fontsize=11, color=_INK)
     if shares:
-        axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3, frameon=False, fontsize=8, borderaxespad=0)
+        axes.legend(
+            loc="lower right",
+            bbox_to_anchor=(1, 1),
+            ncols=3,
+            frameon=False,
+            fontsize=8,
+            borderaxespad=0,
+            labelcolor=_INK,
+        )
 
 
 def _time_axis(axes: Axes, end_s: float, label: str) -> None:
@@ -260,6 +294,7 @@ def _time_axis(axes: Axes, end_s: float, label: str) -> None:
     axes.set_xlim(0, end_s * 1.02 or 1.0)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: f"{seconds * factor:.4g}"))
     axes.set_xlabel(f"{label} ({unit})", fontsize=9, color=_PALE)
+    axes.set_facecolor("none")
     axes.tick_params(labelsize=8, colors=_PALE, length=0)
     axes.grid(axis="x", color=_PALE, alpha=0.2)
     axes.set_axisbelow(True)
@@ -279,7 +314,9 @@ def _legend(figure: Figure, colours: dict[str, str]) -> None:
     shown = list(colours.items())[:8]
     patches = [Polygon([(0, 0)], facecolor=colour, label=_legible(line(name, 28))) for name, colour in shown]
     if patches:
-        legend = figure.legend(handles=patches, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
+        legend = figure.legend(
+            handles=patches, loc="outside lower center", ncols=4, frameon=False, fontsize=8, labelcolor=_INK
+        )
         for text in legend.get_texts():
             text.set_parse_math(False)
 

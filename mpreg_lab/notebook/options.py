@@ -24,6 +24,7 @@ __all__ = [
     "identifier",
     "in_columns",
     "names",
+    "number",
     "one_of",
     "seconds",
     "share",
@@ -46,8 +47,11 @@ class Kind(StrEnum):
     """With commas between them."""
     VARIABLE = "variable"
     SETTING = "setting"
+    VALUE = "value"
+    """Of the setting before it."""
+    NODES = "nodes"
+    """With commas between them."""
     COMMAND = "command"
-    RUN = "run"
 
 
 @dataclass(frozen=True)
@@ -253,6 +257,13 @@ def whole(text: str) -> int:
     """A whole number, 0 or more."""
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number, 0 or more")
+    return int(text)
+
+
+def number(text: str) -> int:
+    """A whole number."""
+    if not text.removeprefix("-").isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
     return int(text)
 
 

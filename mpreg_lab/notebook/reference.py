@@ -36,6 +36,24 @@ Nothing is imported here. `%mpreg start` binds the variable `cluster` (`--as lab
 `@cluster.function`, `cluster.run(...)` and all the rest of Python are there as well.
 
 `--help` behind any of them tells all about it, as does `%%mpreg_workflow?`.
+
+## Tab and Shift-Tab
+
+In a `%%mpreg_workflow` cell Tab completes
+
+| where | with what |
+| --- | --- |
+| `rows = pa` | functions of the cluster, whoever registered them |
+| `rows = parse(` | parameters that can be given by name, other steps of the cell, variables of the notebook |
+| `@ gp`, `@ "gp` | resources |
+| <code>&#124; re</code>, <code>&#124; retry(3, </code>, <code>&#124; on(</code> | options, `backoff=`, nodes |
+| the last line | steps |
+
+and, on the lines of all magics, options, clusters, nodes, commands, faults and settings. In other strings and in
+comments it offers nothing.
+
+Shift-Tab on a function shows its signature, its docstring, who has it and what they hold, whether or not the notebook
+ever saw its code; on `retry`, `timeout`, `wait_for` and `on` what they do.
 """
 
 _WHY = """A function that is given to named nodes stays with these; else it goes to every node that holds the resources,

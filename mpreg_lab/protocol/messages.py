@@ -32,6 +32,8 @@ __all__ = [
     "Ack",
     "Announce",
     "AnyRunEvent",
+    "Attach",
+    "Attached",
     "Beat",
     "Belief",
     "Call",
@@ -181,6 +183,9 @@ class Submit(_Message, frozen=True, tag="submit"):
     timeout_s: Annotated[float, msgspec.Meta(gt=0)] | None = None
     rerun: Rerun | None = None
     """None: every step runs. Steps whose results the node cannot get any more run too, if somebody needs them."""
+    keep: bool = False
+    """Whether the run goes on for a while when the connection is lost, until somebody attaches to it. Its `u` is all
+    that is asked for then: at least 32 characters, from a good source of random ones."""
 
 
 class RunUpdate(_Message, frozen=True, tag="update"):
@@ -188,6 +193,8 @@ class RunUpdate(_Message, frozen=True, tag="update"):
 
     u: RunId
     events: tuple[AnyRunEvent, ...]
+    first: Count = 0
+    """How many events of the run came before these, if it is kept."""
 
 
 class StepError(msgspec.Struct, frozen=True):
@@ -206,6 +213,33 @@ class RunDone(_Message, frozen=True, tag="done"):
     errors: tuple[StepError, ...] = ()
     refused: Payload | None = None
     """An exception: the run never began, or as a whole it was cancelled or took too long."""
+    after: Count = 0
+    """How many events the run has had, if it is kept."""
+
+
+class Attach(_Message, frozen=True, tag="attach"):
+    """From here on, tell me about these runs. Answered by Attached, then by what was missed of each.
+
+    Also asked without any run, to hear which life of which node it is that will have the next ones.
+    """
+
+    u: str
+    runs: dict[RunId, Count] = {}
+    """How many events of each are known here."""
+    kept: tuple[RunId, ...] = ()
+    """Runs whose end is known here: their results may still be fetched."""
+
+
+class Attached(_Message, frozen=True, tag="attached"):
+    """Of the runs that an Attach names, all others are told about from here on."""
+
+    u: str
+    life: str
+    """Stands for this life of this node. Another one cannot know of its runs."""
+    unknown: tuple[RunId, ...] = ()
+    """No Submit of these ever came, if it was sent to this life."""
+    past: tuple[RunId, ...] = ()
+    """These were here, but nobody came back for them in time."""
 
 
 class Cancel(_Message, frozen=True, tag="cancel"):
@@ -518,6 +552,8 @@ Message = (
     Submit
     | RunUpdate
     | RunDone
+    | Attach
+    | Attached
     | Cancel
     | Fetch
     | Fetched

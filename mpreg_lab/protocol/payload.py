@@ -15,7 +15,7 @@ from functools import cache
 from types import CellType, SimpleNamespace, TracebackType
 from typing import Any, NamedTuple
 
-from mpreg_lab.errors import RemoteError, UnserialisableResultError
+from mpreg_lab.errors import MpregError, RemoteError, UnserialisableResultError
 
 __all__ = ["CannotTravelError", "Packed", "Payload", "add_note", "check_serialisable", "message_of", "notes_of"]
 
@@ -117,6 +117,11 @@ class Payload:
         """Of the packed form; packs the value if that was not done yet."""
         head, buffers = self.pack()
         return len(head) + sum(map(len, buffers))
+
+    @property
+    def packed_bytes(self) -> int:
+        """As size_bytes, but packs nothing: 0 if the value is held as an object only."""
+        return 0 if self._packed is None else self.size_bytes
 
     def __repr__(self) -> str:
         return f"Payload({'packed' if self._value is _NOT_LOADED else type(self._value).__name__})"
@@ -297,6 +302,8 @@ def _drop(buffer: pickle.PickleBuffer) -> None:
 def _blame(value: Any, path: str) -> CannotTravelError:
     """The error for a value of which something cannot be pickled: goes down to the innermost culprit."""
     for _ in range(50):  # Deeper than a person reads; also ends a value that contains itself.
+        if _refuses(value):
+            break
         for step, child in _children(value):
             if _why_not(child) is not None:
                 value, path = child, path + step
@@ -307,6 +314,15 @@ def _blame(value: Any, path: str) -> CannotTravelError:
     # "cannot pickle 'generator' object" says nothing that "a generator" does not.
     tells = error is not None and type(value).__name__ not in str(error)
     return CannotTravelError(_noun(value), path, f"{error!s:.200}" if tells else "")
+
+
+def _refuses(value: Any) -> bool:
+    """Whether it says itself that it cannot be pickled, such as a Run: what is inside is not to blame."""
+    try:
+        value.__reduce_ex__(5)
+    except Exception as exc:  # noqa: BLE001 - as in _pack
+        return isinstance(exc, MpregError)
+    return False
 
 
 def _children(value: Any) -> Iterator[tuple[str, Any]]:

@@ -224,7 +224,13 @@ class Ran(NamedTuple):
 
 
 class EngineConformance:
-    """The promises of engine.base."""
+    """The promises of engine.base.
+
+    Attributes:
+        soon_s: Seconds in which a function that was sent has surely begun.
+    """
+
+    soon_s = 0.01
 
     async def run(self, functions: Mapping[str, Callable[..., Any]], workflow: Workflow) -> Ran:
         """Run the workflow with these functions, and wait for its end.
@@ -388,7 +394,7 @@ class EngineConformance:
                 cancelled.put(True)
                 raise
 
-        steps = Step("slow", "hang", (), timeout_s=0.01, retries=1), Step("below", "give", (Ref("slow"),))
+        steps = Step("slow", "hang", (), timeout_s=self.soon_s, retries=1), Step("below", "give", (Ref("slow"),))
         ran = await self.run({"hang": hang, "give": give}, workflow(*steps, Step("other", "give", (1,))))
 
         assert type(ran.errors["slow"]) is StepTimeoutError

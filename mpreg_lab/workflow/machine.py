@@ -10,7 +10,7 @@ It is long because every transition of a step stands here, in one place where al
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -170,6 +170,7 @@ class RunMachine:
 
     Args:
         reuse: What was done in an earlier run. None: everything runs.
+        nodes: Of the cluster, in its order: only to be told.
 
     Attributes:
         values: Key to whatever `Returned` gave as the value.
@@ -178,10 +179,11 @@ class RunMachine:
         late: How many outcomes came after their attempt was given up; they were dropped.
     """
 
-    def __init__(self, plan: Plan, placer: Placer, reuse: Reuse | None = None) -> None:
+    def __init__(self, plan: Plan, placer: Placer, reuse: Reuse | None = None, nodes: Sequence[NodeName] = ()) -> None:
         count = len(plan.needs)
         self.plan = plan
         self._reuse = reuse
+        self._nodes = nodes
         self.values: dict[int, Any] = {}
         self.errors: dict[int, Any] = {}
         self.status = RunStatus.RUNNING
@@ -233,7 +235,7 @@ class RunMachine:
 
     def start(self, now_s: float = 0.0) -> list[Execute | Abort]:
         """Begin: all steps that need nothing, or only what is there already."""
-        self._log.append(self.plan.opened())
+        self._log.append(self.plan.opened(self._nodes))
         if self._reuse is not None:
             self._take_over(self._reuse, now_s)
         for key, missing in enumerate(self._missing):

@@ -15,7 +15,7 @@ from mpreg_lab.errors import (
     UnknownStepError,
     WorkflowError,
 )
-from mpreg_lab.types import StepName
+from mpreg_lab.types import NodeName, StepName
 
 from .model import Workflow
 from .record import Opened, StepPlan
@@ -46,14 +46,14 @@ class Plan(msgspec.Struct, frozen=True):
         groups = {group.name: group.steps for group in self.workflow.groups}
         return frozenset(self.keys[step] for name in self.returns for step in groups.get(name, (name,)))
 
-    def opened(self) -> Opened:
-        """The first event of a run of it."""
+    def opened(self, nodes: Sequence[NodeName] = ()) -> Opened:
+        """The first event of a run of it, on a cluster of these nodes."""
         steps = self.workflow.steps
         plans = (
             StepPlan(s.name, s.function, tuple(steps[k].name for k in needs), tuple(sorted(s.resources)))
             for s, needs in zip(steps, self.needs, strict=True)
         )
-        return Opened(0.0, tuple(plans), self.workflow.groups, self.workflow.name)
+        return Opened(0.0, tuple(plans), self.workflow.groups, self.workflow.name, tuple(nodes))
 
 
 def validate(workflow: Workflow) -> Plan:

@@ -140,6 +140,8 @@ class Opened(RunEvent, frozen=True, tag="opened"):
     groups: tuple[Group, ...] = ()
     name: str = ""
     """Of the workflow; may be empty."""
+    nodes: tuple[NodeName, ...] = ()
+    """Of the cluster, as far as they are known, in its order."""
 
 
 class Reused(RunEvent, frozen=True, tag="reused"):
@@ -324,6 +326,7 @@ class RunRecord:
         steps: Name to record, in the order in which the workflow lists them.
         groups: Fan-outs.
         name: Of the workflow; may be empty.
+        nodes: Those of the cluster when the run began, in its order, as far as they are known.
         status: Of the whole run.
         duration_s: Seconds from begin to end; None until it has ended.
         now_s: The time of the latest event, seconds since the run began.
@@ -331,12 +334,13 @@ class RunRecord:
         version: Counts the events; equal versions, equal records.
     """
 
-    __slots__ = ("duration_s", "faults", "groups", "name", "now_s", "status", "steps", "version")
+    __slots__ = ("duration_s", "faults", "groups", "name", "nodes", "now_s", "status", "steps", "version")
 
     def __init__(self) -> None:
         self.steps: dict[StepName, StepRecord] = {}
         self.groups: tuple[Group, ...] = ()
         self.name = ""
+        self.nodes: tuple[NodeName, ...] = ()
         self.status = RunStatus.RUNNING
         self.duration_s: float | None = None
         self.now_s = 0.0
@@ -360,7 +364,7 @@ class RunRecord:
     def copy(self) -> RunRecord:
         """The record as it is now; later events change only the original."""
         twin = RunRecord()
-        twin.groups, twin.name, twin.status = self.groups, self.name, self.status
+        twin.groups, twin.name, twin.nodes, twin.status = self.groups, self.name, self.nodes, self.status
         twin.duration_s, twin.now_s, twin.version = self.duration_s, self.now_s, self.version
         twin.faults = self.faults
         # Lists in a step are replaced, never changed, so that the copy may share them.
@@ -389,7 +393,7 @@ class RunRecord:
 
 def _opened(record: RunRecord, event: Opened) -> None:
     record.steps = {plan.name: StepRecord(plan) for plan in event.steps}
-    record.groups, record.name = event.groups, event.name
+    record.groups, record.name, record.nodes = event.groups, event.name, event.nodes
 
 
 def _reused(record: RunRecord, event: Reused) -> None:

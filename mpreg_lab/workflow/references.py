@@ -21,7 +21,8 @@ def references(step: Step) -> list[Ref]:
     """All references in the arguments of a step, at any depth of lists, tuples, sets and values of dicts.
 
     Raises:
-        InvalidStepError: If a reference is the key of a dict, or if arguments are nested too deep.
+        InvalidStepError: If a reference is the key of a dict, if arguments are nested too deep, or if one contains
+            itself in a step that refers to others.
     """
     found: list[Ref] = []
     deeper: list[Any] = []
@@ -31,22 +32,23 @@ def references(step: Step) -> list[Ref]:
                 found.append(value)
             elif isinstance(value, _CONTAINERS):
                 deeper.append(value)
-    if deeper:
-        _search(step, deeper, found)
+    if deeper and _search(step, deeper, found) and found:
+        _refuse_loops(step)
     return found
 
 
-def _search(step: Step, level: list[Any], found: list[Ref]) -> None:
+def _search(step: Step, level: list[Any], found: list[Ref]) -> bool:
+    """Add the references in these containers; whether some container stands in several places."""
     seen: set[int] = set()
+    again = False
     depth = 1
     while level:
         if depth > MAX_DEPTH:
-            raise InvalidStepError(
-                f"step {step.name!r}: an argument is nested more than {MAX_DEPTH} deep. Flatten it", step=step.name
-            )
+            raise _too_deep(step)
         below: list[Any] = []
         for container in level:
             if id(container) in seen:
+                again = True
                 continue
             seen.add(id(container))
             if isinstance(container, dict):
@@ -58,6 +60,40 @@ def _search(step: Step, level: list[Any], found: list[Ref]) -> None:
                 elif isinstance(value, _CONTAINERS):
                     below.append(value)
         level, depth = below, depth + 1
+    return again
+
+
+def _refuse_loops(step: Step) -> None:
+    named = [(f"argument {i}", value) for i, value in enumerate(step.args, 1)]
+    for argument, value in [*named, *((f"argument {name!r}", value) for name, value in step.kwargs.items())]:
+        if _contains_itself(step, value, set(), set()):
+            raise InvalidStepError(
+                f"step {step.name!r}: {argument} of {step.function} contains itself: results of other steps cannot be "
+                "put into that. Pass a value without such a loop",
+                step=step.name,
+            )
+
+
+def _contains_itself(step: Step, value: Any, above: set[int], clean: set[int]) -> bool:
+    if not isinstance(value, _CONTAINERS) or id(value) in clean:
+        return False
+    if id(value) in above:
+        return True
+    if len(above) > MAX_DEPTH:
+        raise _too_deep(step)
+    above.add(id(value))
+    inside = value.values() if isinstance(value, dict) else value
+    if any(_contains_itself(step, item, above, clean) for item in inside):
+        return True
+    above.discard(id(value))
+    clean.add(id(value))
+    return False
+
+
+def _too_deep(step: Step) -> InvalidStepError:
+    return InvalidStepError(
+        f"step {step.name!r}: an argument is nested more than {MAX_DEPTH} deep. Flatten it", step=step.name
+    )
 
 
 def _refuse_keys(step: Step, mapping: Mapping[Any, Any]) -> None:

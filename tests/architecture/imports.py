@@ -56,12 +56,14 @@ LIBRARIES = {
     "marshal": (),
     "matplotlib": ("notebook",),
     "nest_asyncio2": ("notebook.pump",),
-    "numpy": ("notebook", "testing"),
+    "numpy": ("examples.ml_inference", "notebook", "testing"),
     "pandas": ("notebook",),
     "pickle": ("protocol.payload",),
+    "psutil": ("examples.monitoring",),
     "pytest": ("testing",),
     "pytest_asyncio": ("testing",),
     "shelve": (),
+    "sklearn": ("examples.ml_inference",),
     "tblib": ("protocol",),
     "tornado": ("notebook.pump",),
     "traitlets": ("notebook",),
@@ -80,6 +82,7 @@ PURE = (
     "node._rumours",
     "node._timers",
     "notebook.view",
+    "client.status",
 )
 IMPURE_LIBRARIES = {
     "asyncio",
@@ -95,8 +98,22 @@ IMPURE_LIBRARIES = {
 }
 
 SEES_ONLY = {
-    "notebook.view": ("notebook.view", "workflow.record", "workflow.faults", "workflow.model", "types"),
-    "notebook.widgets": ("notebook.widgets", "notebook.view", "workflow.record", "workflow.model", "types"),
+    "notebook.view": (
+        "notebook.view",
+        "workflow.record",
+        "workflow.faults",
+        "workflow.model",
+        "client.status",
+        "types",
+    ),
+    "notebook.widgets": (
+        "notebook.widgets",
+        "notebook.view",
+        "workflow.record",
+        "workflow.model",
+        "client.status",
+        "types",
+    ),
     "examples": ("__init__", "examples"),
 }
 """A part -> the only parts of the package that it knows. A record has fields of types of workflow.model."""

@@ -55,8 +55,8 @@ def test_the_package_is_found_at_all():
         (
             "notebook/widgets/run_view.py",
             "from mpreg_lab.client.sync import Client",
-            "notebook.widgets knows only notebook.widgets, notebook.view, workflow.record, workflow.model, types; "
-            "not client.sync",
+            "notebook.widgets knows only notebook.widgets, notebook.view, workflow.record, workflow.model, "
+            "client.status, types; not client.sync",
         ),
         ("client/aio.py", "import websockets", "websockets may be imported by transport.websocket; not by client.aio"),
         ("engine/base.py", "import dask.array", "dask may be imported by engine.dask; not by engine.base"),

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import gc
+import pickle
 import threading
 import weakref
 from concurrent.futures import Future
@@ -18,9 +20,10 @@ from mpreg_lab.errors import (
     StepSkippedError,
     UnknownStepError,
     UnserialisableResultError,
+    UnserialisableRunError,
 )
 from mpreg_lab.protocol.messages import RunDone, StepError
-from mpreg_lab.protocol.payload import Payload
+from mpreg_lab.protocol.payload import CannotTravelError, Payload
 from mpreg_lab.types import RunId
 from mpreg_lab.workflow import record
 from mpreg_lab.workflow.model import Group, Ref, Step, Workflow
@@ -296,3 +299,14 @@ def test_the_earlier_run_is_held_until_its_results_were_taken_over():
     again.apply([Reused(0.0, "a", "n1")])
     gc.collect()
     assert held() is None
+
+
+@pytest.mark.parametrize("take", [pickle.dumps, copy.copy, copy.deepcopy])
+def test_a_run_cannot_be_pickled_and_says_what_can(take: Any):
+    with pytest.raises(UnserialisableRunError, match=r"run\.to_json\(\).*run\.record"):
+        take(ended())
+
+
+def test_a_run_that_is_an_argument_is_named_as_what_cannot_travel():
+    with pytest.raises(CannotTravelError, match=r"Run at value\[0\]"):
+        Payload.of([ended()]).pack()

@@ -51,6 +51,13 @@ def test_who_thinks_what_of_a_node():
     assert nodes.thinking("c", Belief.SUSPECTED, Belief.LOST) == ("a", "b")
 
 
+def test_a_node_is_lost_when_more_than_half_have_given_it_up():
+    nodes = node("a", b=Belief.LOST), node("b"), node("c", b=Belief.ALIVE)
+
+    assert status(*nodes).state("b") is NodeState.SUSPECTED
+    assert status(*nodes, node("d", b=Belief.LOST)).state("b") is NodeState.LOST
+
+
 def test_a_node_that_is_not_there_has_no_state():
     with pytest.raises(KeyError):
         status(node("a")).state("b")

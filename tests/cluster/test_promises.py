@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,35 +25,7 @@ from mpreg_lab.testing.faults import Action, Cut, Heal
 from mpreg_lab.transport.base import Connection
 from mpreg_lab.transport.memory import MemoryConnection
 from mpreg_lab.transport.registry import transport_for
-
-PATIENCE_S = 20.0
-
-
-class Ledger:
-    """A file with a line for each start; `start` travels to other processes as code."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self.gate = path.with_suffix(".gate")
-        name = str(path)
-
-        def start() -> int:
-            """Note a start; which one it is, from 1."""
-            file = os.open(name, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-            os.write(file, f"{os.getpid()}\n".encode())
-            os.close(file)
-            with Path(name).open() as lines:
-                return len(lines.readlines())
-
-        self.start = start
-
-    @property
-    def starts(self) -> int:
-        return len(self.pids)
-
-    @property
-    def pids(self) -> list[int]:
-        return [int(line) for line in self._path.read_text().split()] if self._path.exists() else []
+from tests.cluster.ledger import PATIENCE_S, Ledger, first_hangs, until
 
 
 @pytest.fixture
@@ -78,27 +48,6 @@ def fragile(request: pytest.FixtureRequest) -> Iterator[LocalCluster]:
     processes = request.param == "processes"
     with LocalCluster(NODES, processes=processes, transport="memory" if processes else request.param) as cluster:
         yield cluster
-
-
-def until(true: Callable[[], bool]) -> None:
-    """Wait for what other threads and processes do."""
-    begun_s = time.monotonic()
-    while not true():
-        assert time.monotonic() - begun_s < PATIENCE_S
-        time.sleep(0.01)
-
-
-def first_hangs(ledger: Ledger) -> Callable[[], int]:
-    """A function whose first start hangs until the gate is opened; which start it was."""
-    start, gate = ledger.start, str(ledger.gate)
-
-    def work() -> int:
-        number = start()
-        while number == 1 and not Path(gate).exists():
-            time.sleep(0.01)
-        return number
-
-    return work
 
 
 def one(function: str, **options) -> Workflow:
@@ -307,16 +256,22 @@ def test_a_call_after_the_connection_of_the_client_was_cut_just_works(shared):
 async def test_a_client_tries_to_connect_again_as_often_as_its_steps_may_be_tried(ledger, retries, expected):
     tries = []
 
-    async def dial() -> Connection:
-        tries.append(True)
-        if len(tries) <= 2:
-            raise ConnectError("nobody answers")
-        return await transport_for(url).connect(url, token=token)
+    class Later:
+        async def dial(self) -> Connection:
+            tries.append(True)
+            if len(tries) <= 2:
+                raise ConnectError("nobody answers")
+            return await transport_for(url).connect(url, token=token)
+
+        again = dial
+
+        def ended(self) -> bool:
+            return False
 
     with LocalCluster(1) as cluster:
         url, token = cluster.url, cluster.token
         cluster.register(ledger.start, name="work")
-        client = AsyncClient.over(MemoryConnection.pair()[0], dial=dial)
+        client = AsyncClient.over(MemoryConnection.pair()[0], Later())
         await client.close()
         if retries == 2:
             assert (await client.run(one("work", retries=retries)))["s"] == 1

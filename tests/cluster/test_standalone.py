@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -108,6 +109,46 @@ def test_a_token_file_that_is_named_is_written_and_then_used_by_others(folder):
             assert "of 2 nodes" in joined
 
 
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port: int = taken.getsockname()[1]
+        return port
+
+
+def test_a_node_that_comes_before_its_seed_waits_and_says_so_once(folder):
+    port = free_port()
+    words = ("--join", f"ws://127.0.0.1:{port}", "--functions", "offers:anywhere", "--name", "early")
+    with node(folder, *words) as (early, line):
+        assert line == (
+            f"cannot connect to ws://127.0.0.1:{port}: nobody listens there. Waiting until it is up; Ctrl-C ends that\n"
+        )
+        with node(folder, "--port", str(port), "--name", "seed"):
+            assert early.stdout is not None
+            assert re.match(r"node 'early' is in cluster 'seed-.*' of 2 nodes at ", early.stdout.readline())
+            with Client(f"ws://127.0.0.1:{port}") as client:
+                assert client.call("anywhere") == "here"
+
+
+def test_ctrl_c_ends_the_waiting_for_a_seed(folder):
+    with node(folder, "--join", f"ws://127.0.0.1:{free_port()}") as (process, _):
+        process.send_signal(signal.SIGINT)
+
+        assert process.wait() == 0
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.read() + process.stderr.read() == ""
+
+
+def test_a_seed_that_refuses_the_token_is_not_waited_for(folder, monkeypatch, capsys):
+    with LocalCluster(1) as cluster:
+        monkeypatch.setenv("MPREG_TOKEN", "wrong")
+        code = main(["node", "--join", cluster.url])
+
+    assert code == 1
+    assert capsys.readouterr().err.endswith("wrong or missing token\n")
+
+
 def test_status_lists_nodes_resources_functions_and_slots(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     with LocalCluster({"ingest": ["csv-parser"], "train": ["big-memory", "gpu"]}, name="shown", slots=3) as cluster:
@@ -142,7 +183,7 @@ def test_status_stays_within_80_columns_whatever_things_are_called():
         (["node", "--slots", "0"], "argument --slots: '0' is not a number of slots. mpreg-lab node --help lists"),
         (["node", "--functions", "missing"], "cannot load functions from 'missing': No module named 'missing'"),
         (["node", "--functions", "offers:none"], "'offers:none' offers no functions: none must be a function, a list"),
-        (["node", "--join", "ws://127.0.0.1:1"], "cannot connect to ws://127.0.0.1:1: nobody listens there"),
+        (["node", "--join", "127.0.0.1:1"], "cannot reach '127.0.0.1:1': an address begins with"),
         (["node", "--join", "ws://127.0.0.1:1", "--token-file", "none"], "cannot read a token from none: No such file"),
         (["node", "--host", "0.0.0.0"], "will not listen on 0.0.0.0, where other machines reach it, without TLS"),
         (["node", "--port", "99999"], "not an address"),

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from mpreg_lab.cluster.dask import DaskCluster
 from mpreg_lab.cluster.local import LocalCluster
 from mpreg_lab.engine.inline import InlineEngine
 from mpreg_lab.testing.conformance import EngineConformance, Ran
@@ -34,7 +35,7 @@ def ws_cluster() -> Iterator[LocalCluster]:
 
 
 class _OnCluster(EngineConformance):
-    cluster: LocalCluster
+    cluster: LocalCluster | DaskCluster
 
     async def run(self, functions: Mapping[str, Callable[..., Any]], workflow: Workflow) -> Ran:
         for name, function in functions.items():
@@ -54,3 +55,18 @@ class TestWebSocketCluster(_OnCluster):
     @pytest.fixture(autouse=True)
     def launched(self, ws_cluster: LocalCluster) -> None:
         self.cluster = ws_cluster
+
+
+@pytest.fixture(scope="module")
+def dask_cluster() -> Iterator[DaskCluster]:
+    with DaskCluster(3) as cluster:
+        yield cluster
+
+
+@pytest.mark.dask
+class TestDask(_OnCluster):
+    soon_s = 0.5
+
+    @pytest.fixture(autouse=True)
+    def launched(self, dask_cluster: DaskCluster) -> None:
+        self.cluster = dask_cluster

@@ -16,6 +16,8 @@ from mpreg_lab.node.server import Node
 from mpreg_lab.protocol import codec
 from mpreg_lab.protocol.messages import (
     Announce,
+    Attach,
+    Attached,
     Beat,
     Call,
     CallReturned,
@@ -75,7 +77,10 @@ class Case(NamedTuple):
 
 BOTH = {
     "a workflow": Case(submit(), ["RunDone"]),
-    "a workflow twice": Case(submit(Step("s", "slow")), ["RunDone", "RunDone ProtocolError"]),
+    "a workflow twice": Case(submit(Step("s", "slow")), ["RunDone RunCancelledError"]),
+    "a workflow to be kept whose name can be guessed": Case(submit(keep=True), ["RunDone ProtocolError"]),
+    "attach to nothing": Case(Attach("1"), ["Attached"]),
+    "attach to what never was": Case(Attach("1", {RunId("x" * 32): 7}, (RunId("y" * 32),)), ["Attached"]),
     "no steps": Case(Submit(RUN, Workflow(()), (), ()), ["RunDone EmptyWorkflowError"]),
     "two steps of a name": Case(submit(Step("s", "echo"), Step("s", "echo")), ["RunDone DuplicateStepError"]),
     "a cycle": Case(submit(Step("a", "echo"), Step("b", "echo"), needs=((1,), (0,))), ["RunDone CycleError"]),
@@ -118,6 +123,7 @@ BOTH = {
     "a value that nobody asked for": Case(Fetched("7", ARGUMENTS), ["Refused ProtocolError"]),
     "a welcome that nobody asked for": Case(Welcome("7", ()), ["Refused ProtocolError"]),
     "a refusal of nothing": Case(Refused("7", Payload.of_error(KeyError("x"))), []),
+    "an answer to an attach to a node": Case(Attached("7", "life"), ["Refused ProtocolError"]),
     "an update to a node": Case(RunUpdate(RUN, ()), ["Refused ProtocolError"]),
     "the end of a run to a node": Case(RunDone(RUN), ["Refused ProtocolError"]),
 }
@@ -206,9 +212,19 @@ async def test_each_message_gets_its_replies_and_no_more(served, what, text):
         if what == "a workflow twice":
             await websocket.send(frame)
             await websocket.send(codec.encode(Cancel(RUN), text=text))
-            case = case._replace(replies=["RunDone ProtocolError", "RunDone RunCancelledError"])
 
         assert await replies(websocket, len(case.replies)) == sorted(case.replies)
+
+
+async def test_another_workflow_under_the_name_of_one_that_runs_is_refused(served):
+    async with served.connect() as websocket, served.connect() as other:
+        await websocket.send(codec.encode(submit(Step("s", "slow")), text=False))
+        await websocket.send(codec.encode(submit(Step("s", "echo")), text=False))
+        assert await replies(websocket, 1) == ["Refused ProtocolError"]
+        await other.send(codec.encode(submit(Step("s", "slow")), text=False))
+        assert await replies(other, 1) == ["RunDone ProtocolError"]
+        await websocket.send(codec.encode(Cancel(RUN), text=False))
+        assert await replies(websocket, 1) == ["RunDone RunCancelledError"]
 
 
 async def test_outcomes_of_steps_that_the_run_does_not_have_are_passed_over(served):

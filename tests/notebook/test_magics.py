@@ -241,6 +241,22 @@ def test_nodes_are_added_killed_and_restarted_in_a_line(shell: InteractiveShell)
     assert cluster.nodes["c"].resources == ("gpu", "model")
 
 
+def test_runs_are_listed_shown_again_and_cancelled(shell: InteractiveShell):
+    run(shell, "%mpreg start 1")
+    run(shell, "%%mpreg_functions\nimport asyncio\nasync def hang(): await asyncio.Event().wait()")
+    first = run(shell, "%%mpreg_workflow\na = echo(1)")
+    endless = run(shell, "%%mpreg_workflow --detach\na = hang()")
+
+    assert len(run(shell, "%mpreg runs").frame()) == 2  # type: ignore[attr-defined]
+    assert run(shell, "%mpreg run 0") is first
+    assert run(shell, "%mpreg run") is endless
+    assert "there is no run 7: there are 2. %mpreg runs lists them" in failed(shell, "%mpreg run 7")
+    assert printed(shell, "%mpreg cancel") == "cancelled 1 run\n"
+    assert endless.join()  # type: ignore[attr-defined]
+    assert endless.status == "cancelled"  # type: ignore[attr-defined]
+    assert printed(shell, "%mpreg cancel") == "no run goes on\n"
+
+
 def test_faults_are_done_in_their_order_and_listed(shell: InteractiveShell):
     run(shell, "%mpreg start a b c")
 

@@ -8,7 +8,7 @@ from mpreg_lab.errors import MagicError
 from mpreg_lab.notebook.commands import COMMANDS, overview
 from mpreg_lab.notebook.fault_lines import FAULTS
 from mpreg_lab.notebook.magics import FUNCTIONS, WORKFLOW
-from mpreg_lab.notebook.options import Syntax, delay, identifier, seconds, share, whole
+from mpreg_lab.notebook.options import Syntax, delay, identifier, number, seconds, share, whole
 
 ALL: list[Syntax] = [
     WORKFLOW,
@@ -54,6 +54,7 @@ def test_a_mistyped_option_gets_a_hint():
         (delay, "0", 0.0, ["-1", "inf", "nan", "soon"]),
         (share, "0.25", 0.25, ["-0.1", "1.1", "nan", "half"]),
         (whole, "3", 3, ["-1", "1.5", "three", ""]),
+        (number, "-1", -1, ["1.5", "--1", "three", ""]),
         (identifier, "run", "run", ["1st", "a b", ""]),
     ],
 )

@@ -266,7 +266,10 @@ def test_an_interrupt_cancels_a_run_that_is_awaited(notebook: Notebook, code: st
 
     notebook.interrupt("signal")
 
-    assert notebook.reply(cell)["ename"] == "CancelledError"
+    reply = notebook.reply(cell)
+    assert reply["ename"] == "CancelledError"
+    assert "stopped while it awaited a run; the run was cancelled" in reply["traceback"][0]
+    assert not any("File" in line for line in reply["traceback"])
     assert notebook.run("print(stopped.wait(30), cluster.call('echo', 'alive'))") == "True alive\n"
 
 

@@ -35,10 +35,10 @@ def test_a_string_is_never_a_reference():
 
 
 def test_a_list_that_holds_itself_is_searched_once():
-    ring: list[Any] = [Ref("a")]
+    ring: list[Any] = [1]
     ring.append(ring)
 
-    assert references(Step("s", "f", (ring,))) == [Ref("a")]
+    assert references(Step("s", "f", (ring,))) == []
 
 
 def test_a_reference_as_key_of_a_dict_is_refused():
@@ -168,3 +168,35 @@ def test_a_reference_may_say_what_stands_there_if_there_is_no_such_part():
     assert follow({"csv": 1}, ref) == 1
     others: list[Any] = [{}, [1], "text", None]
     assert [follow(result, ref) for result in others] == ["data.csv"] * 4
+
+
+def looped() -> list[Any]:
+    loop: list[Any] = [1]
+    loop.append({"again": loop})
+    return loop
+
+
+def test_an_argument_that_contains_itself_is_refused_where_results_would_have_to_be_put_into_it():
+    named = Step("s", "f", (1, Ref("a")), {"data": looped()})
+
+    with pytest.raises(InvalidStepError, match="step 's': argument 2 of f contains itself"):
+        references(Step("s", "f", (Ref("a"), looped())))
+    with pytest.raises(InvalidStepError, match="step 's': argument 'data' of f contains itself"):
+        references(named)
+    assert references(Step("s", "f", (looped(),))) == []
+
+
+def test_an_argument_may_hold_one_list_in_several_places():
+    shared = [Ref("a")]
+    deep: list[Any] = []
+    for _ in range(MAX_DEPTH + 10):
+        deep = [deep, shared]
+
+    assert references(Step("s", "f", ([shared, {"again": shared}, [shared]],))) == [Ref("a")]
+    with pytest.raises(InvalidStepError, match="nested more than"):
+        references(Step("s", "f", (deep,)))
+    ladder: list[list[Any]] = [[]]
+    for _ in range(2 * MAX_DEPTH):
+        ladder.append([*ladder[-1:], 1])
+    with pytest.raises(InvalidStepError, match="nested more than"):
+        references(Step("s", "f", (ladder[::-1], Ref("a"))))

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 from mpreg_lab.workflow.record import RunRecord, StepRecord, StepStatus
 
+from .compare import Compared
 from .format import line
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["faults_frame", "frame"]
+__all__ = ["comparison_frame", "faults_frame", "frame"]
 
 
 def frame(record: RunRecord) -> pd.DataFrame:
@@ -36,6 +37,27 @@ def frame(record: RunRecord) -> pd.DataFrame:
             "error": pd.Series([_error(s) for s in steps], dtype="string"),
         }
     ).set_axis(pd.Index([s.name for s in steps], name="step", dtype="str"), axis=0)
+
+
+def comparison_frame(found: Compared) -> pd.DataFrame:
+    """One row a step of either run; the index is the step's name.
+
+    Columns: function, status and other_status (empty if the step is not in that run), ran_s, other_ran_s, difference_s
+    (seconds that it took longer in this run; NaN where not known).
+    """
+    import pandas as pd
+
+    pairs = found.pairs
+    return pd.DataFrame(
+        {
+            "function": pd.Series([p.function for p in pairs], dtype="string"),
+            "status": pd.Series([p.status and str(p.status) for p in pairs], dtype="string"),
+            "other_status": pd.Series([p.other_status and str(p.other_status) for p in pairs], dtype="string"),
+            "ran_s": pd.Series([p.ran_s for p in pairs], dtype="float64"),
+            "other_ran_s": pd.Series([p.other_ran_s for p in pairs], dtype="float64"),
+            "difference_s": pd.Series([p.difference_s for p in pairs], dtype="float64"),
+        }
+    ).set_axis(pd.Index([p.name for p in pairs], name="step", dtype="str"), axis=0)
 
 
 def _error(step: StepRecord) -> str:

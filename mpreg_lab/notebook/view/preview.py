@@ -13,7 +13,7 @@ import msgspec
 
 from .format import clip, counted, line, plain
 
-__all__ = ["Preview", "result_preview"]
+__all__ = ["Preview", "ShownResult", "result_preview"]
 
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 _CELL = 80
@@ -42,8 +42,27 @@ class Preview(msgspec.Struct, frozen=True):
     cut: bool = False
 
 
+class ShownResult:
+    """Stands for a result of which only is left what was shown of it."""
+
+    def __init__(self, preview: Preview) -> None:
+        self.preview = preview
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ShownResult) and self.preview == other.preview
+
+    def __hash__(self) -> int:
+        return hash(self.preview)
+
+    def __repr__(self) -> str:
+        note = f", {self.preview.note}" if self.preview.note else ""
+        return f"ShownResult({self.preview.type_name}{note})"
+
+
 def result_preview(value: object, limit: int = 2000) -> Preview:
     """The value in at most about `limit` characters; never raises, and has no addresses."""
+    if type(value) is ShownResult:
+        return value.preview
     try:
         return _preview(value, limit)
     except Exception as exc:  # noqa: BLE001 - __repr__, __len__ and the like are a user's functions

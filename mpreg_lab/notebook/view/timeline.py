@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from heapq import heappop, heappush
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -81,7 +81,10 @@ class Timeline(msgspec.Struct, frozen=True):
 
 
 def timeline(record: RunRecord) -> Timeline:
-    """Who did what when. Lanes are in the order in which their nodes were first used; one still running ends now."""
+    """Who did what when. Lanes are in the order of the cluster's nodes, the lane of no node last.
+
+    A bar that is still running ends now.
+    """
     end_s = record.now_s if record.duration_s is None else record.duration_s
     critical = critical_path(record)
     lanes: dict[NodeName | None, list[Bar]] = {}
@@ -89,9 +92,24 @@ def timeline(record: RunRecord) -> Timeline:
     for step in record.steps.values():
         for node, bar in _attempts(step, end_s, step.name in on_path):
             lanes.setdefault(node, []).append(bar)
-    ordered = sorted(lanes.items(), key=lambda lane: min(bar.busy[0] for bar in lane[1]))
+    order = _order(record.nodes)
+    ordered = sorted(lanes.items(), key=lambda lane: order(lane[0]))
     packed = (_packed(node, bars, outages(record, node, end_s)) for node, bars in ordered)
     return Timeline(end_s, tuple(packed), critical, ticks(end_s), fault_bands(record, end_s))
+
+
+def _order(nodes: Sequence[NodeName]) -> Callable[[NodeName | None], tuple[Any, ...]]:
+    """Where a node belongs; nodes that came later are ordered by name, in which numbers count as numbers."""
+    places = {node: i for i, node in enumerate(nodes)}
+
+    def place(node: NodeName | None) -> tuple[Any, ...]:
+        if node is None:
+            return (len(nodes) + 1,)
+        # Text and numbers take turns, so that like is compared with like.
+        words = [int(part) if i % 2 else part for i, part in enumerate(re.split(r"(\d{1,18})", node))]
+        return places.get(node, len(nodes)), words
+
+    return place
 
 
 def critical_path(record: RunRecord) -> tuple[StepName, ...]:

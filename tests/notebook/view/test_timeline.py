@@ -5,16 +5,28 @@ from itertools import pairwise
 import pytest
 
 from mpreg_lab.notebook.view.timeline import critical_path, ticks, timeline
+from mpreg_lab.types import NodeName
 from mpreg_lab.workflow.record import Opened, RunRecord, StepStatus
 
 from . import runs
 
 
-def test_each_node_has_a_lane_in_the_order_of_first_use():
-    drawn = timeline(runs.pipeline())
+def test_each_node_has_a_lane_in_the_order_of_the_cluster():
+    record = runs.pipeline()
+    record.nodes = tuple(map(NodeName, ("output", "idle", "ingest", "process")))
+    drawn = timeline(record)
 
-    assert [lane.node for lane in drawn.lanes] == ["ingest", "process", "output"]
-    assert [[bar.step for bar in lane.bars] for lane in drawn.lanes] == [["rows"], ["clean", "summary"], ["report"]]
+    assert [lane.node for lane in drawn.lanes] == ["output", "ingest", "process"]
+    assert [[bar.step for bar in lane.bars] for lane in drawn.lanes] == [["report"], ["rows"], ["clean", "summary"]]
+
+
+def test_nodes_that_came_later_follow_by_name_and_no_node_is_last():
+    record = runs.pipeline()
+    record.nodes = (NodeName("z"),)
+    for step, node in zip(record.steps.values(), ("node-10", None, "node-2", "z"), strict=True):
+        step.node = None if node is None else NodeName(node)
+
+    assert [lane.node for lane in timeline(record).lanes] == ["z", "node-2", "node-10", None]
 
 
 def test_the_spans_of_a_bar_follow_each_other_without_gaps():
