@@ -1,8 +1,8 @@
 """A run as a trace for Perfetto (ui.perfetto.dev) and chrome://tracing.
 
 The format is that of "Trace Event Format" (Google, 2016): times are in microseconds; a node is a process, each of its
-slots a thread, an attempt a complete event (X), and an arrow (s, f) goes from a step to each that needed it. What befell
-the cluster is a process of its own, before the nodes.
+slots a thread, an attempt a complete event (X), and an arrow (s, f) goes from a step to each that needed it. What
+befell the cluster is a process of its own, before the nodes.
 """
 
 from __future__ import annotations
