@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
+import sys
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from typing import Any, Self
 
@@ -21,6 +22,7 @@ from mpreg_lab.errors import (
     UnserialisableArgumentError,
     WorkflowError,
 )
+from mpreg_lab.protocol.commands import RPCCommand, workflow_of
 from mpreg_lab.protocol.messages import (
     Describe,
     Described,
@@ -134,7 +136,7 @@ class AsyncClient:
         return self.start(plan, timeout=timeout)
 
     async def call(self, function: str, /, *args: Any, **kwargs: Any) -> Any:
-        """Call one function on whichever node has it, and give back what it returns.
+        """Call one function on whichever node has it, and give back what it returns; what it printed is printed here.
 
         Raises:
             RoutingError: If no node has it.
@@ -142,7 +144,27 @@ class AsyncClient:
         """
         name = StepName(function)
         run = await self._submit(Workflow((Step(name, FunctionName(function), args, kwargs),)))
-        return (await run).results[name]
+        try:
+            return (await run).results[name]
+        finally:
+            # This runs in the context of the caller, by which a notebook knows the cell.
+            if printed := run.record.steps[name].printed:
+                sys.stdout.write(printed)
+
+    async def request(self, commands: Iterable[RPCCommand], timeout: float | None = None) -> dict[str, Any]:
+        """Run steps written as MPREG writes them, and give back the results of the last ones, by name.
+
+        Args:
+            commands: Strings in their arguments that name another command stand for its result.
+            timeout: Seconds.
+
+        Raises:
+            WorkflowError: If they cannot run as they are written; nothing was sent.
+            RoutingError: If no node can run one of them; nothing ran.
+            RunTimeoutError: If they took longer.
+            Exception: What a function raised; of several, a RunFailedError.
+        """
+        return (await self.run(workflow_of(commands), timeout=timeout)).results
 
     async def members(self) -> tuple[Member, ...]:
         """The nodes of the cluster, with their resources and functions."""

@@ -126,26 +126,29 @@ class ClusterStatus(msgspec.Struct, frozen=True):
     can_pause: bool = False
     can_fault: bool = False
 
+    @property
+    def states(self) -> dict[NodeName, NodeState]:
+        """How each node is: what its launcher knows comes first, then what the others think."""
+        speakers = [node for node in self.nodes if node.speaks]
+        doubts: dict[NodeName, list[Belief]] = {node.name: [] for node in self.nodes}
+        for speaker in speakers:
+            for name, belief in speaker.beliefs.items():
+                if belief is not Belief.ALIVE and name in doubts:
+                    doubts[name].append(belief)
+        return {node.name: _state(node, doubts[node.name], len(speakers) - node.speaks) for node in self.nodes}
+
     def state(self, name: str) -> NodeState:
-        """How a node is: what its launcher knows comes first, then what the others think.
+        """How a node is.
 
         Raises:
             KeyError: If there is no node of that name.
         """
-        node = next((node for node in self.nodes if node.name == name), None)
-        if node is None:
-            raise KeyError(name)
-        if node.life in _PLAINLY:
-            return _PLAINLY[node.life]
-        others = [other for other in self.nodes if other.speaks and other is not node]
-        thoughts = [other.beliefs.get(node.name) for other in others]
-        if node.life is Life.ELSEWHERE and not node.heard and _GONE.intersection(thoughts):
-            return NodeState.STOPPED if Belief.LEFT in thoughts else NodeState.DEAD
-        if 2 * thoughts.count(Belief.LOST) > len(others):
-            return NodeState.LOST
-        if Belief.LOST in thoughts or Belief.SUSPECTED in thoughts:
-            return NodeState.SUSPECTED
-        return NodeState.UP if node.heard else NodeState.SILENT
+        return self.states[NodeName(name)]
+
+    def at_rest(self) -> ClusterStatus:
+        """The same with no steps: what is left changes only when something happens to nodes or links."""
+        idle = (msgspec.structs.replace(node, running=0, waiting=0, ended=0) for node in self.nodes)
+        return msgspec.structs.replace(self, nodes=tuple(idle))
 
     def thinking(self, name: str, *beliefs: Belief) -> tuple[NodeName, ...]:
         """The nodes that now think one of these things of a node."""
@@ -154,9 +157,22 @@ class ClusterStatus(msgspec.Struct, frozen=True):
     def __repr__(self) -> str:
         if not self.running:
             return f"ClusterStatus({self.name!r}, stopped)"
-        states = ", ".join(f"{node.name} {self.state(node.name)}" for node in self.nodes)
+        states = ", ".join(f"{name} {state}" for name, state in self.states.items())
         return f"ClusterStatus({self.name!r}: {states})"
 
 
 _GONE = frozenset((Belief.LOST, Belief.LEFT))
 _PLAINLY = {Life.PAUSED: NodeState.PAUSED, Life.STOPPED: NodeState.STOPPED, Life.DEAD: NodeState.DEAD}
+
+
+def _state(node: NodeStatus, doubts: list[Belief], others: int) -> NodeState:
+    """How a node is, of whom so many others may think that it is gone, and these do."""
+    if node.life in _PLAINLY:
+        return _PLAINLY[node.life]
+    if node.life is Life.ELSEWHERE and not node.heard and _GONE.intersection(doubts):
+        return NodeState.STOPPED if Belief.LEFT in doubts else NodeState.DEAD
+    if 2 * doubts.count(Belief.LOST) > others:
+        return NodeState.LOST
+    if Belief.LOST in doubts or Belief.SUSPECTED in doubts:
+        return NodeState.SUSPECTED
+    return NodeState.UP if node.heard else NodeState.SILENT

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, Self, TypeVar
 
 from mpreg_lab.errors import ConnectionLostError
 from mpreg_lab.loop_thread import LoopThread
+from mpreg_lab.protocol.commands import RPCCommand, workflow_of
 from mpreg_lab.protocol.messages import Member
 from mpreg_lab.transport.tls import TlsLike
 from mpreg_lab.workflow.model import Workflow
@@ -101,6 +102,11 @@ class Client:
     def call(self, function: str, /, *args: Any, **kwargs: Any) -> Any:
         """Call one function on whichever node has it, and give back what it returns. See AsyncClient.call."""
         return self._call(self._aio.call(function, *args, **kwargs), "call()")
+
+    @verb
+    def request(self, commands: Iterable[RPCCommand], timeout: float | None = None) -> dict[str, Any]:
+        """Run steps written as MPREG writes them, and give back the results of the last ones. See AsyncClient."""
+        return self.run(workflow_of(commands), timeout=timeout).results
 
     @verb
     def members(self) -> tuple[Member, ...]:

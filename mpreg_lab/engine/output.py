@@ -1,8 +1,13 @@
-"""What a step prints belongs to the step: sys.stdout and sys.stderr send it there while its function runs."""
+"""What a step prints belongs to the step: sys.stdout and sys.stderr send it there while its function runs.
+
+So do warnings, and the handlers of the logging module, which keep the stream that was there when they were made.
+"""
 
 from __future__ import annotations
 
 import io
+import logging
+import re
 import sys
 import threading
 from collections.abc import Iterator
@@ -14,6 +19,7 @@ __all__ = ["Printed", "capture", "install", "uninstall"]
 
 LIMIT = 64 * 1024
 """Characters of a step that are kept: the first ones."""
+_CELL = re.compile(r"[^\s\"']*[\\/]ipykernel_\d+[\\/]\d+\.py")
 
 
 class Printed:
@@ -38,7 +44,8 @@ class Printed:
         cut = self._length - LIMIT
         text = "".join(self._parts) + (f"\n[... {cut:,} more characters were printed]\n" if cut > 0 else "")
         self._parts, self._length = [], 0
-        return text
+        # A warning says where: the kernel's own name for a cell means nothing to a person, and changes each time.
+        return _CELL.sub("notebook cell", text) if "ipykernel_" in text else text
 
 
 _PRINTED: ContextVar[Printed | None] = ContextVar("mpreg_printed", default=None)
@@ -91,7 +98,9 @@ def install(user: object) -> None:
         for name in ("stdout", "stderr"):
             stream = getattr(sys, name)
             if stream is not None and not isinstance(stream, _StepStream):
-                setattr(sys, name, _StepStream(stream))
+                ours = _StepStream(stream)
+                setattr(sys, name, ours)
+                _redirect(stream, ours)
 
 
 def uninstall(user: object) -> None:
@@ -104,6 +113,15 @@ def uninstall(user: object) -> None:
             stream = getattr(sys, name)
             if isinstance(stream, _StepStream):
                 setattr(sys, name, stream.stream)
+                _redirect(stream, stream.stream)
+
+
+def _redirect(before: TextIO | _StepStream, now: TextIO | _StepStream) -> None:
+    """Have the handlers of all loggers that write to one stream write to another."""
+    for logger in (logging.getLogger(), *logging.root.manager.loggerDict.values()):
+        for handler in getattr(logger, "handlers", ()):
+            if isinstance(handler, logging.StreamHandler) and handler.stream is before:
+                handler.setStream(now)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ It needs scikit-learn: `pip install 'mpreg-lab[examples]'`.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -260,28 +260,33 @@ def nodes() -> dict[str, list[str]]:
 
 def workflow(text: str | None = None, *, seed: int = 2007) -> Workflow:
     """From the raw file to the report; `text` None stands for the penguins that come with the package."""
-    seeded = {"linear": {}, "forest": {"seed": seed}, "neighbours": {}}
+    training: dict[str, tuple[Callable[..., Model], dict[str, int]]] = {
+        "linear": (train_linear, {}),
+        "forest": (train_forest, {"seed": seed}),
+        "neighbours": (train_neighbours, {}),
+    }
     scaled = Ref("scaled")
     steps = [
-        Step("rows", "parse_csv", (penguins_text() if text is None else text,), resources=["penguins"]),
-        Step("clean", "clean_rows", (Ref("rows"),), resources=["penguins"]),
-        Step("features", "extract_features", (Ref("clean").attr("rows"),), resources=["penguins"]),
-        Step("parts", "split", (Ref("features"),), {"seed": seed}, resources=["penguins"]),
-        Step("scaled", "normalise", (Ref("parts"),), resources=["penguins"]),
+        _step("rows", parse_csv, penguins_text() if text is None else text, at="penguins"),
+        _step("clean", clean_rows, Ref("rows"), at="penguins"),
+        _step("features", extract_features, Ref("clean").attr("rows"), at="penguins"),
+        _step("parts", split, Ref("features"), seed=seed, at="penguins"),
+        _step("scaled", normalise, Ref("parts"), at="penguins"),
     ]
     for name, held in MODELS.items():
+        train, options = training[name]
         steps += [
-            Step(name, f"train_{name}", (scaled,), seeded[name], resources=[held]),
-            Step(f"{name}_says", "predict", (Ref(name), scaled), resources=[held]),
-            Step(f"{name}_needs", "importance", (Ref(name), scaled), {"seed": seed}, resources=[held]),
+            _step(name, train, scaled, at=held, **options),
+            _step(f"{name}_says", predict, Ref(name), scaled, at=held),
+            _step(f"{name}_needs", importance, Ref(name), scaled, seed=seed, at=held),
         ]
     says = [Ref(f"{name}_says") for name in MODELS]
     shown = (Ref("clean"), Ref("features"), scaled, [*says, Ref("answer")], Ref("worth"), Ref("example"))
     steps += [
-        Step("example", "evidence", (Ref("linear"), scaled), resources=["linear-model"]),
-        Step("answer", "ensemble", (says, scaled), resources=["ensemble"]),
-        Step("worth", "mean_importance", ([Ref(f"{name}_needs") for name in MODELS],), resources=["ensemble"]),
-        Step("report", "format_report", shown, resources=["ensemble"]),
+        _step("example", evidence, Ref("linear"), scaled, at="linear-model"),
+        _step("answer", ensemble, says, scaled, at="ensemble"),
+        _step("worth", mean_importance, [Ref(f"{name}_needs") for name in MODELS], at="ensemble"),
+        _step("report", format_report, *shown, at="ensemble"),
     ]
     return Workflow(steps)
 
@@ -302,6 +307,11 @@ def main() -> None:
 
 
 # --- Helpers ------------------------------------------------------------------------------------------------------
+
+
+def _step(name: str, function: Callable[..., Any], *args: Any, at: str, **kwargs: Any) -> Step:
+    # These functions change nothing and give the same each time: they may be started again.
+    return Step(name, function.__name__, args, kwargs, resources=[at], retries=2)
 
 
 def _forecast(name: str, female: np.ndarray, parts: Split) -> Forecast:

@@ -141,6 +141,10 @@ class Node:
         self._neighbours.change(functions=self._functions.infos())
         return info
 
+    def hold(self, resources: Iterable[Resource]) -> None:
+        """Hold these resources too; others hear of it by `announce`."""
+        self._neighbours.change(resources=tuple(sorted({*self.member.resources, *resources})))
+
     def unregister(self, name: FunctionName) -> None:
         """Take a function away; others hear of it by `announce`."""
         self._functions.remove(name)

@@ -58,6 +58,7 @@ class _Twin:
     def __init__(self) -> None:
         self._handle: Any = None
         self._shown: dict[str, str] = {}
+        self._at_rest: ClusterStatus | None = None
 
     def show(self, status: ClusterStatus) -> None:
         """Write it below the live view."""
@@ -67,9 +68,13 @@ class _Twin:
         self._handle = display(self._shown, raw=True, display_id=True)  # type: ignore[no-untyped-call]
 
     def update(self, status: ClusterStatus) -> None:
-        """Write it anew."""
+        """Write it anew, if it is."""
+        at_rest = status.at_rest()
+        if self._handle is None or at_rest == self._at_rest:
+            return
+        self._at_rest = at_rest
         bundle = _bundle(status)
-        if self._handle is not None and bundle != self._shown:
+        if bundle != self._shown:
             self._shown = bundle
             self._handle.update(bundle, raw=True)
 

@@ -66,7 +66,7 @@ class Command(NamedTuple):
 
 
 def _start(notebook: Notebook, options: argparse.Namespace) -> LocalCluster:
-    nodes = _nodes_of(options.nodes)
+    nodes = _described(options.nodes)
     older = [cluster for cluster in running_clusters() if cluster.name == options.name]
     variable = vars(options)["as"]
     held = notebook.names.get(variable)
@@ -84,11 +84,15 @@ def _start(notebook: Notebook, options: argparse.Namespace) -> LocalCluster:
     return cluster
 
 
-def _nodes_of(words: list[str]) -> int | dict[str, list[str]]:
+def _described(words: list[str]) -> int | dict[str, list[str]]:
     if not words:
         return 3
     if len(words) == 1 and words[0].isdigit():
         return int(words[0])
+    return _nodes_of(words)
+
+
+def _nodes_of(words: list[str]) -> dict[str, list[str]]:
     nodes: dict[str, list[str]] = {}
     for word in words:
         name, _, resources = word.partition("=" if "=" in word else ":")
@@ -171,9 +175,14 @@ def _cancel(notebook: Notebook, options: argparse.Namespace) -> None:
 
 
 def _add(notebook: Notebook, options: argparse.Namespace) -> None:
-    local_cluster(notebook.names, options.cluster).add(options.node, options.resources)
-    holding = f", which holds {', '.join(options.resources)}" if options.resources else ""
-    notebook.say(f"added {options.node}{holding}")
+    name, resources = options.node, options.resources
+    if "=" in name:
+        # As for `%mpreg start`.
+        ((name, also),) = _nodes_of([name]).items()
+        resources = [*also, *resources]
+    local_cluster(notebook.names, options.cluster).add(name, resources)
+    holding = f", which holds {', '.join(resources)}" if resources else ""
+    notebook.say(f"added {name}{holding}")
 
 
 def _to_nodes(verb: str, done: str) -> Callable[[Notebook, argparse.Namespace], None]:
@@ -333,7 +342,10 @@ _ALL = (
                 ),
                 _CLUSTER,
             ),
-            (("%mpreg add worker gpu,model", "a node `worker` that holds two resources"),),
+            (
+                ("%mpreg add worker gpu,model", "a node `worker` that holds two resources"),
+                ("%mpreg add worker=gpu,model", "the same, as %mpreg start has it"),
+            ),
         ),
         _add,
     ),

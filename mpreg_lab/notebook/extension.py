@@ -2,32 +2,42 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakKeyDictionary
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from .hints import Hints
+    from .rebinding import Rebinding
 
 __all__ = ["load", "unload"]
 
 _MAGICS = (("cell", "mpreg_workflow"), ("cell", "mpreg_functions"), ("line", "mpreg"))
 _CELLS = tuple(f"%%{name}" for kind, name in _MAGICS if kind == "cell")
-_hints: WeakKeyDictionary[InteractiveShell, Hints] = WeakKeyDictionary()
+
+
+class _Hooks(NamedTuple):
+    hints: Hints
+    rebinding: Rebinding
+
+
+_installed: WeakKeyDictionary[InteractiveShell, _Hooks] = WeakKeyDictionary()
 
 
 def load(shell: InteractiveShell) -> None:
-    """Add the magics, and what Tab and Shift-Tab know of them; once, however often it is asked for."""
+    """Add the magics, what Tab and Shift-Tab know of them, and what stops replaced clusters; once."""
     from .hints import Hints
     from .magics import MpregMagics
+    from .rebinding import Rebinding
 
     shell.register_magics(MpregMagics)
     if _give_body not in shell.input_transformers_cleanup:
         shell.input_transformers_cleanup.append(_give_body)
-    if shell not in _hints:
-        hints = _hints[shell] = Hints(shell)
-        hints.install()
+    if shell not in _installed:
+        hooks = _installed[shell] = _Hooks(Hints(shell), Rebinding(shell))
+        for hook in hooks:
+            hook.install()
 
 
 def unload(shell: InteractiveShell) -> None:
@@ -38,9 +48,8 @@ def unload(shell: InteractiveShell) -> None:
         shell.magics_manager.magics[kind].pop(name, None)
     if _give_body in shell.input_transformers_cleanup:
         shell.input_transformers_cleanup.remove(_give_body)
-    hints = _hints.pop(shell, None)
-    if hints is not None:
-        hints.remove()
+    for hook in _installed.pop(shell, ()):
+        hook.remove()
     reset()
 
 

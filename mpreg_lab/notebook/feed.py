@@ -20,6 +20,7 @@ from .views import shown_results
 __all__ = ["Feed", "Screen"]
 
 EVERY_S = 0.1
+_COPY_PART = 10.0
 
 
 class Screen(Protocol):
@@ -64,8 +65,11 @@ class Feed:
 
     def _take(self) -> None:
         self._timer = None
-        self._next_s = asyncio.get_running_loop().time() + EVERY_S
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
         self._snapshots.put(self._run.record.copy())
+        # Of a very large run a copy takes long: at most a tenth of the loop's time.
+        self._next_s = began_s + max(EVERY_S, _COPY_PART * (loop.time() - began_s))
 
     # --- on the feed's thread ---
 

@@ -11,8 +11,9 @@ from typing import Any
 from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import PathCollection, PolyCollection
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyBboxPatch, PathPatch, Polygon
+from matplotlib.patches import FancyBboxPatch, Polygon
 from matplotlib.path import Path
 from matplotlib.ticker import FuncFormatter
 
@@ -41,6 +42,8 @@ _INK = _PALE = "#76808c"
 _EDGE = "#8791a0"
 _FONT = "DejaVu Sans"  # Comes with matplotlib.
 _BAR = 0.72
+_LEAST_POINTS = 1.6
+"""Smaller text is not written: nobody can read it, and it is what takes the time."""
 
 
 class RunFigure(Figure):
@@ -67,18 +70,18 @@ class RunFigure(Figure):
 def graph(record: RunRecord) -> RunFigure:
     """The dependency graph, coloured by state."""
     scene = page_scene(record)
-    width, height = max(scene.width, 200.0) + 24, scene.height + 48
+    width = max(scene.width, 200.0) + 24
     scale = min(1.0, _WIDEST_INCH * _PX_PER_INCH / width)
+    above = 36 / scale  # The headline stays readable, however small the rest.
+    height = above + scene.height + 12
     figure = _figure("graph", record, width * scale / _PX_PER_INCH, height * scale / _PX_PER_INCH)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
     axes.set_xlim(-12, width - 12)
-    axes.set_ylim(height - 36, -36)
-    _write(axes, 0, -18, headline(record), 12 * scale, weight="bold", va="center")
-    for route in scene.edges:
-        _draw_edge(axes, curve(route, scene.direction), scale)
-    for node in scene.nodes:
-        _draw_node(axes, node, group_status(_counts(node, record)), scale)
+    axes.set_ylim(height - above, -above)
+    _write(axes, 0, -above / 2, headline(record), 12, weight="bold", va="center")
+    _draw_edges(axes, [curve(route, scene.direction) for route in scene.edges], scale)
+    _draw_nodes(axes, [(node, group_status(_counts(node, record))) for node in scene.nodes], scale)
     return figure
 
 
@@ -179,7 +182,16 @@ def _function_name(f: FunctionLatency) -> str:
     return f"{line(f.function, 24)} ({f.count})" if f.count > 1 else f.function
 
 
-def _draw_edge(axes: Axes, path: str, scale: float) -> None:
+def _draw_edges(axes: Axes, paths: list[str], scale: float) -> None:
+    # One collection, not one patch each: ten times as fast.
+    drawn = [_points(path) for path in paths]
+    shapes = [Path(points, kinds) for points, kinds in drawn]
+    axes.add_collection(PathCollection(shapes, facecolors="none", edgecolors=_EDGE, linewidths=1.1 * scale))
+    tips = [_tip(points[-1], points[-2]) for points, _ in drawn]
+    axes.add_collection(PolyCollection(tips, facecolors=_EDGE, edgecolors="none"))
+
+
+def _points(path: str) -> tuple[list[tuple[float, float]], list[Any]]:
     codes = {"M": Path.MOVETO, "L": Path.LINETO, "Q": Path.CURVE3, "C": Path.CURVE4}
     points: list[tuple[float, float]] = []
     kinds: list[Any] = []
@@ -188,23 +200,40 @@ def _draw_edge(axes: Axes, path: str, scale: float) -> None:
         pairs = list(zip(values[::2], values[1::2], strict=True))
         points += pairs
         kinds += [codes[letter]] * len(pairs)
-    axes.add_patch(PathPatch(Path(points, kinds), fill=False, edgecolor=_EDGE, linewidth=1.1 * scale))
-    (x, y), (x_, y_) = points[-1], points[-2]
+    return points, kinds
+
+
+def _tip(end: tuple[float, float], before: tuple[float, float]) -> list[tuple[float, float]]:
+    (x, y), (x_, y_) = end, before
     across, along = (abs(y - y_) > abs(x - x_), 1 if (x - x_) + (y - y_) > 0 else -1)
-    tip = [(x, y), (x - 4, y - 7 * along), (x + 4, y - 7 * along)]
-    if not across:
-        tip = [(x, y), (x - 7 * along, y - 4), (x - 7 * along, y + 4)]
-    axes.add_patch(Polygon(tip, closed=True, facecolor=_EDGE, edgecolor="none"))
+    if across:
+        return [(x, y), (x - 4, y - 7 * along), (x + 4, y - 7 * along)]
+    return [(x, y), (x - 7 * along, y - 4), (x - 7 * along, y + 4)]
 
 
-def _draw_node(axes: Axes, node: Node, status: StepStatus, scale: float) -> None:
+def _draw_nodes(axes: Axes, nodes: list[tuple[Node, StepStatus]], scale: float) -> None:
+    shapes, fills, strokes = [], [], []
+    for node, status in nodes:
+        box, shade = node.box, PALETTE[status].light
+        for shift in (4, 0) if node.size > 1 else (0,):
+            shapes.append(_rounded(box.x + shift, box.y + shift, box.width, box.height))
+            fills.append(shade.fill)
+            strokes.append(shade.stroke)
+    style: dict[str, Any] = {"facecolors": fills, "edgecolors": strokes, "linewidths": 0.9 * scale}
+    axes.add_collection(PathCollection(shapes, **style))
+    points = 72 / _PX_PER_INCH * scale
+    if points * SUBLABEL_PX >= _LEAST_POINTS:
+        for node, status in nodes:
+            _write_node(axes, node, status, points)
+
+
+def _rounded(x: float, y: float, width: float, height: float) -> Path:
+    return FancyBboxPatch((x + 7, y + 7), width - 14, height - 14, boxstyle="round,pad=7").get_path()
+
+
+def _write_node(axes: Axes, node: Node, status: StepStatus, points: float) -> None:
     shade, box = PALETTE[status].light, node.box
     middle = box.y + box.height / 2
-    for shift in (4, 0) if node.size > 1 else (0,):
-        corner = (box.x + shift + 7, box.y + shift + 7)
-        style: dict[str, Any] = {"facecolor": shade.fill, "edgecolor": shade.stroke, "linewidth": 0.9 * scale}
-        axes.add_patch(FancyBboxPatch(corner, box.width - 14, box.height - 14, boxstyle="round,pad=7", **style))
-    points = 72 / _PX_PER_INCH * scale
     _write(axes, box.x + 16, middle, MARK[status], 13 * points, color=shade.stroke, va="center", ha="center")
     # This font is wider than those of the page.
     left = box.x + TEXT_LEFT

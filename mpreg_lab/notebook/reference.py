@@ -54,6 +54,20 @@ comments it offers nothing.
 
 Shift-Tab on a function shows its signature, its docstring, who has it and what they hold, whether or not the notebook
 ever saw its code; on `retry`, `timeout`, `wait_for` and `on` what they do.
+
+## A cell that is run again
+
+| you run again | |
+| --- | --- |
+| `%mpreg start 3` | the cluster of the same name is stopped first, and a line says so; its functions go with it |
+| `cluster = LocalCluster(3)` | the cluster that `cluster` held is stopped, unless something else of yours holds it |
+| `LocalCluster(3, name="lab")` | the cluster of the same name is stopped |
+| `%%mpreg_functions` | the functions are replaced on their nodes |
+
+A kernel that ends takes its clusters with it, those in processes of their own too.
+
+What a notebook has merely shown, `Out[5]` or `_`, does not hold a cluster: if it was that alone, a line says that the
+cluster was stopped.
 """
 
 _WHY = """A function that is given to named nodes stays with these; else it goes to every node that holds the resources,

@@ -19,12 +19,13 @@ from mpreg_lab.workflow.record import RunRecord, RunStatus
 
 from .cell_errors import plainly, told
 from .clusters import any_cluster
-from .feed import Feed
 from .settings import current
 from .view.static_html import run_html
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
+
+    from .live import LiveRun
 
 __all__ = ["WorkflowCell", "Written"]
 
@@ -49,7 +50,7 @@ class Written:
         return f"{self.workflow!r}, {depth} level{'' if depth == 1 else 's'}, not run"
 
     def _repr_html_(self) -> str:
-        return run_html(self._record, {})
+        return run_html(self._record, {}, begun=False)
 
 
 class WorkflowCell:
@@ -98,29 +99,29 @@ class WorkflowCell:
             validate(workflow)
             if not (self._silent or self._plain):
                 # Loading widgets takes 0.1 s of the processor: not while the run that they show needs it.
-                from .widgets import run_view  # noqa: F401
+                from . import live as _  # noqa: F401
             run = target.submit(workflow, timeout=timeout_s)
         run.plain = self._plain
         if out:
             self._shell.user_ns[out] = run
-        feed = None
+        live = None
         try:
             if not run.join(_AT_ONCE_S) or run.record.status is not RunStatus.FAILED or run.record.failed:
-                feed = self._show(run)
+                live = self._show(run, out)
             if detach and not run.done:
                 return run
             run.join()
         except KeyboardInterrupt as interrupt:
             run.join(_LAST_LOOK_S)
-            self._show_end(run, feed)
+            self._show_end(run, live)
             raise plainly(interrupt, told(interrupt, self._text, self._lines, run)) from None
         error = run.exception
         if error is not None:
             if run.record.failed or run.status is RunStatus.CANCELLED:
-                self._show_end(run, feed)
+                self._show_end(run, live)
             raise plainly(error, told(error, self._text, self._lines, run)) from None
-        if feed is not None:
-            feed.wait(_LAST_LOOK_S)
+        if live is not None:
+            live.wait(_LAST_LOOK_S)
         return run
 
     # --- helpers ---
@@ -144,27 +145,24 @@ class WorkflowCell:
         # The user's own expressions, in their own notebook.
         return eval(code, {**names, **local} if local else names)  # noqa: S307
 
-    def _show(self, run: Run) -> Feed | None:
+    def _show(self, run: Run, out: str | None) -> LiveRun | None:
         if self._silent or self._plain:
             return None
         from IPython.display import display
 
-        from .widgets.run_view import RunView
+        from .live import LiveRun
 
-        view = RunView(run.record)
-        view.on_cancel(run.cancel)
-        feed = Feed(run, view)
-        # No text: what a notebook without the widget shows stands in the run's own output, below this one.
-        bundle, metadata = view._repr_mimebundle_()  # type: ignore[misc]  # anywidget has no hints here
-        display(bundle | {"text/plain": ""}, metadata=metadata, raw=True)  # type: ignore[no-untyped-call]
-        return feed
+        live = LiveRun(run, out or "", (lambda again: self._shell.user_ns.update({out: again})) if out else None)
+        bundle, metadata = live.bundle()
+        display(bundle, metadata=metadata, raw=True)  # type: ignore[no-untyped-call]  # IPython has no hints here
+        return live
 
-    def _show_end(self, run: Run, feed: Feed | None) -> None:
+    def _show_end(self, run: Run, live: LiveRun | None) -> None:
         """What stays in the cell of a run that is not returned, because it ended with an error."""
         if self._silent:
             return
         from IPython.display import display
 
-        if feed is not None:
-            feed.wait(_LAST_LOOK_S)
+        if live is not None:
+            live.wait(_LAST_LOOK_S)
         display(run)  # type: ignore[no-untyped-call]  # IPython has no hints here

@@ -20,6 +20,8 @@ from mpreg_lab.examples.ml_inference import FUNCTIONS, NAMES, homes, nodes, work
 
 SEED = 2007
 
+pytestmark = pytest.mark.timeout(240)  # models are trained; on a busy machine, and in processes, that takes its time
+
 
 @pytest.fixture(scope="module")
 def run() -> Run:
@@ -107,7 +109,6 @@ def test_each_model_is_held_by_a_node_of_its_own(run: Run):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)  # each process imports scikit-learn
 def test_the_same_seed_gives_the_same_report_in_processes_too(run: Run):
     where = {"data": ["penguins", "ensemble"], "models": ["linear-model", "forest-model", "neighbour-model"]}
 

@@ -235,6 +235,8 @@ def test_nodes_are_added_killed_and_restarted_in_a_line(shell: InteractiveShell)
     cluster = shell.user_ns["cluster"]
 
     assert printed(shell, "%mpreg add c gpu,model") == "added c, which holds gpu, model\n"
+    assert printed(shell, "%mpreg add d=gpu,model") == "added d, which holds gpu, model\n"
+    shell.user_ns["cluster"].stop_node("d")
     assert printed(shell, "%mpreg kill b c") == "killed b, c\n"
     assert list(cluster.nodes) == ["a"]
     assert printed(shell, "%mpreg restart c") == "restarted c\n"

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from mpreg_lab.client.status import ClusterStatus, Life, NodeState, NodeStatus
+from mpreg_lab.client.status import ClusterStatus, Life, NodeStatus
 
 from .cluster_scene import SUBLABEL_PX, TEXT_LEFT, TEXT_ROOM, arrow, cluster_scene, label_spots
 from .cluster_words import NODE_MARK_PATH, NODE_PALETTE, LinkState, Look, Reading, doubt_words, load_words
@@ -232,7 +232,7 @@ def _node(reading: Reading, node: NodeStatus) -> StateNode:
         steps=f"{load_words(node)}, {ended}" if node.heard else "",
         doubters="" if reading.is_gone(node.name) else reading.doubters(node.name),
         doubts=reading.doubts_of(node.name),
-        deeds=list(_deeds(reading.status, node, reading.slowed_s(node.name))),
+        deeds=list(_deeds(reading, node)),
     )
 
 
@@ -254,15 +254,16 @@ _LINK_DEEDS = (
 )
 
 
-def _deeds(status: ClusterStatus, node: NodeStatus, slowed_s: float) -> tuple[Deed, ...]:
+def _deeds(reading: Reading, node: NodeStatus) -> tuple[Deed, ...]:
+    status = reading.status
     if not status.can_change or node.life is Life.ELSEWHERE:
         return ()
-    if status.state(node.name) in (NodeState.DEAD, NodeState.STOPPED):
+    if reading.is_gone(node.name):
         return (_START,)
     if node.life is Life.PAUSED:
         return (_RESUME, _KILL, _RESTART)
     pause = (_PAUSE,) if status.can_pause else ()
-    slow = ((_QUICK if slowed_s else _SLOW),) if status.can_fault else ()
+    slow = ((_QUICK if reading.slowed_s(node.name) else _SLOW),) if status.can_fault else ()
     return (_KILL, _STOP, _RESTART, *pause, *slow)
 
 

@@ -101,7 +101,12 @@ class Reading:
         self.status = status
         self.nodes = {node.name: node for node in status.nodes}
         self._faults = {frozenset((fault.a, fault.b)): fault for fault in status.faults}
-        self._states = {name: status.state(name) for name in self.nodes}
+        self._states = status.states
+        self._doubters: dict[NodeName, list[NodeName]] = {}
+        for node in status.nodes:
+            for other, belief in node.beliefs.items() if node.speaks else ():
+                if belief in _DOUBTS:
+                    self._doubters.setdefault(other, []).append(node.name)
         self.looks = {name: self._look(name) for name in self.nodes}
 
     @property
@@ -130,7 +135,7 @@ class Reading:
         node, look = self.nodes[name], self.looks[name]
         match look:
             case Look.SUSPECTED:
-                return f"doubted by {self._few(self.status.thinking(name, *_DOUBTS))}"
+                return f"doubted by {self._few(self._doubters.get(name, []))}"
             case Look.LOST:
                 return f"given up by {self._few(self.status.thinking(name, Belief.LOST))}"
             case Look.SLOW:
@@ -149,7 +154,7 @@ class Reading:
 
     def doubters(self, name: NodeName) -> str:
         """Who thinks that a node is gone, or may be."""
-        return ", ".join(map(line, self.status.thinking(name, *_DOUBTS)))
+        return ", ".join(map(line, self._doubters.get(name, [])))
 
     def is_gone(self, name: NodeName) -> bool:
         """Whether a node is known to have ended."""
@@ -157,26 +162,21 @@ class Reading:
 
     def slowed_s(self, name: NodeName) -> float:
         """How much later everything reaches a node, whoever sends it; 0 if one link of it is as quick as ever."""
+        if not self._faults:
+            return 0.0
         faults = (self.fault(name, other) for other in self.nodes if other != name)
         return min((0.0 if fault is None else fault.delay_s for fault in faults), default=0.0)
 
     @property
     def doubts(self) -> list[tuple[NodeName, NodeName, Belief]]:
         """Who doubts whom, of nodes that are not known to be gone."""
-        return [
-            (node.name, other, belief)
-            for node in self.nodes.values()
-            if node.speaks
-            for other, belief in node.beliefs.items()
-            if belief in _DOUBTS and self._states.get(other, NodeState.DEAD) not in _GONE
-        ]
+        return [doubt for node in self.nodes.values() for doubt in self._doubts_of(node)]
 
     def doubts_of(self, name: NodeName) -> str:
         """Whom a node doubts: `suspects b; has given up c, d`."""
         groups: dict[Belief, list[str]] = {}
-        for node, other, belief in self.doubts:
-            if node == name:
-                groups.setdefault(belief, []).append(line(other))
+        for _, other, belief in self._doubts_of(self.nodes[name]):
+            groups.setdefault(belief, []).append(line(other))
         return "; ".join(f"{_DOUBTS[belief]} {', '.join(groups[belief])}" for belief in _DOUBTS if belief in groups)
 
     # --- links ---
@@ -205,6 +205,13 @@ class Reading:
         """Names if they fit in a box, or else how many."""
         listed = ", ".join(map(line, names))
         return listed if len(listed) <= _FEW else counted(len(names), "node")
+
+    def _doubts_of(self, node: NodeStatus) -> list[tuple[NodeName, NodeName, Belief]]:
+        return [
+            (node.name, other, belief)
+            for other, belief in (node.beliefs.items() if node.speaks else ())
+            if belief in _DOUBTS and self._states.get(other, NodeState.DEAD) not in _GONE
+        ]
 
     def _look(self, name: NodeName) -> Look:
         state = self._states[name]

@@ -51,14 +51,14 @@ _ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _STYLE = (
     "text{font-family:system-ui,-apple-system,'Segoe UI',Roboto,'Noto Sans',sans-serif}"
     f".l{{font-size:{LABEL_PX:g}px;font-weight:600}}.s{{font-size:{SUBLABEL_PX:g}px;opacity:.8}}"
-    f".e{{fill:none;stroke:{_EDGE};stroke-width:1.5;stroke-linecap:round}}"
+    f".e{{fill:none;stroke:{_EDGE};stroke-width:1.5;stroke-linecap:round;marker-end:url(#a)}}"
     ".m{fill:none;stroke-width:2;stroke-linecap:round;stroke-linejoin:round}"
     + "".join(
         f".{status}{{fill:{c.light.fill};stroke:{c.light.stroke}}}.{status}-t{{fill:{c.light.text}}}"
         f".{status}-m{{stroke:{c.light.stroke}}}.{status}-b{{fill:{c.light.stroke}}}"
         for status, c in PALETTE.items()
     )
-    + ".waiting,.skipped{stroke-dasharray:4 3}"
+    + ".waiting,.skipped{stroke-dasharray:4 3}.w{stroke-dasharray:4 4;opacity:.7}"
 )
 
 
@@ -69,6 +69,7 @@ def svg(scene: Scene, record: RunRecord | None, *, title: str = "Workflow") -> s
     """
     width, height = _number(scene.width + 2 * MARGIN), _number(scene.height + 2 * MARGIN)
     steps = {node.name: members(node, record) if record else () for node in scene.nodes}
+    waits = {name: ' class="e w"' if _unfinished(some) else ' class="e"' for name, some in steps.items()}
     parts = [
         '<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-labelledby="t d" '
         f'width="{width}" height="{height}" viewBox="{-MARGIN:g} {-MARGIN:g} {width} {height}">',
@@ -76,7 +77,7 @@ def svg(scene: Scene, record: RunRecord | None, *, title: str = "Workflow") -> s
         f"<style>{_STYLE}</style>",
         '<defs><marker id="a" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8" '
         f'markerUnits="userSpaceOnUse" orient="auto"><path d="M0 .5L7.5 4L0 7.5Z" fill="{_EDGE}"/></marker></defs>',
-        *(f'<path class="e" d="{curve(route, scene.direction)}" marker-end="url(#a)"/>' for route in scene.edges),
+        *(f'<path{waits[route.source]} d="{curve(route, scene.direction)}"/>' for route in scene.edges),
         *(_node(node, steps[node.name]) for node in scene.nodes),
         "</svg>",
     ]
@@ -153,6 +154,11 @@ def _node(node: Node, steps: tuple[StepRecord, ...]) -> str:
     )
 
 
+def _unfinished(steps: tuple[StepRecord, ...]) -> bool:
+    """Whether those that need these steps do not have what they wait for."""
+    return any(not step.status.succeeded for step in steps)
+
+
 def _rect(kind: str, x: float, y: float, width: float, height: float, radius: float) -> str:
     place = f'x="{_number(x)}" y="{_number(y)}" width="{_number(width)}" height="{_number(height)}"'
     return f'<rect class="{kind}" {place} rx="{radius:g}"/>'
@@ -171,7 +177,7 @@ def _progress(box: Box, counts: Counter[StepStatus]) -> str:
     for status in _BAR:
         width = room * counts[status] / counts.total()
         if width:
-            parts.append(_rect(f"{status}-b", left, box.y + box.height - 6, width, 3, 0))
+            parts.append(_rect(f"{status}-b", left, box.y + box.height - 4.5, width, 3, 0))
         left += width
     return "".join(parts)
 

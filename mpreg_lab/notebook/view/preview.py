@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import reprlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from numbers import Number
 from typing import Any, Literal
@@ -13,9 +13,17 @@ import msgspec
 
 from .format import clip, counted, line, plain
 
-__all__ = ["Preview", "ShownResult", "result_preview"]
+__all__ = ["RICH_METHODS", "Preview", "ShownResult", "is_rich", "result_preview", "short_text"]
 
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+RICH_METHODS = {
+    "": "_repr_mimebundle_",
+    "image/png": "_repr_png_",
+    "image/jpeg": "_repr_jpeg_",
+    "image/svg+xml": "_repr_svg_",
+    "text/html": "_repr_html_",
+}
+"""By which a notebook asks a value for a MIME type; the first one gives several."""
 _CELL = 80
 _COLUMNS = 12
 _ROWS = 10
@@ -30,6 +38,7 @@ class Preview(msgspec.Struct, frozen=True):
         note: How big it is, such as `180 rows, 6 columns`; may be empty.
         numeric: For each column, whether it holds numbers.
         cut: Whether there is more than is shown.
+        rich: Whether the value can show itself, as HTML or as a picture.
     """
 
     kind: Literal["text", "table"]
@@ -40,6 +49,7 @@ class Preview(msgspec.Struct, frozen=True):
     numeric: tuple[bool, ...] = ()
     rows: tuple[tuple[str, ...], ...] = ()
     cut: bool = False
+    rich: bool = False
 
 
 class ShownResult:
@@ -64,9 +74,32 @@ def result_preview(value: object, limit: int = 2000) -> Preview:
     if type(value) is ShownResult:
         return value.preview
     try:
-        return _preview(value, limit)
+        shown = _preview(value, limit)
+        return msgspec.structs.replace(shown, rich=True) if is_rich(value) else shown
     except Exception as exc:  # noqa: BLE001 - __repr__, __len__ and the like are a user's functions
         return Preview("text", line(type(value).__name__), text=_unreadable(value, exc))
+
+
+def is_rich(value: object) -> bool:
+    """Whether the value can show itself, as HTML or as a picture."""
+    return any(callable(getattr(type(value), name, None)) for name in RICH_METHODS.values()) or (
+        callable(getattr(type(value), "savefig", None))
+    )
+
+
+def short_text(value: object, limit: int, special: Mapping[type, Callable[[Any], str]] | None = None) -> str:
+    """The value in at most about `limit` characters, large data by its size alone; never raises.
+
+    Args:
+        special: How values of these classes are written, at any depth of containers.
+    """
+    try:
+        if type(value).__module__.partition(".")[0] in ("pandas", "numpy") and hasattr(value, "shape"):
+            size = " \N{MULTIPLICATION SIGN} ".join(f"{n:,}" for n in value.shape)
+            return f"{type(value).__name__} of {size}" if size else _short_repr(value, limit)
+        return _short_repr(value, limit, special or {})
+    except Exception as exc:  # noqa: BLE001 - __repr__ and the like are a user's functions
+        return _unreadable(value, exc)
 
 
 def _preview(value: object, limit: int) -> Preview:
@@ -166,8 +199,8 @@ def _repr(value: object, limit: int, note: str = "") -> Preview:
     return _text(value, clip(plain(text), limit), note, len(text) > limit)
 
 
-def _short_repr(value: object, limit: int) -> str:
-    short = _Repr()
+def _short_repr(value: object, limit: int, special: Mapping[type, Callable[[Any], str]] = {}) -> str:
+    short = _Repr(special)
     short.maxother = short.maxstring = short.maxlong = max(limit, 20)
     short.maxlist = short.maxtuple = short.maxset = short.maxfrozenset = short.maxdeque = short.maxarray = 50
     short.maxdict = 50
@@ -176,6 +209,14 @@ def _short_repr(value: object, limit: int) -> str:
 
 class _Repr(reprlib.Repr):
     """reprlib's, which looks only at as much as it shows, without addresses."""
+
+    def __init__(self, special: Mapping[type, Callable[[Any], str]]) -> None:
+        super().__init__()
+        self._special = special
+
+    def repr1(self, x: Any, level: int) -> str:
+        special = self._special.get(type(x))
+        return super().repr1(x, level) if special is None else special(x)
 
     def repr_instance(self, x: Any, level: int) -> str:
         try:

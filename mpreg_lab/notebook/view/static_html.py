@@ -13,18 +13,20 @@ from itertools import islice
 from mpreg_lab.workflow.record import RunRecord, RunStatus, StepRecord, StepStatus
 
 from .charts_svg import latency_svg, timeline_svg
+from .events import EventRow, event_rows
 from .faults import FAULT_MARK, when
 from .format import clip, counted, duration, line, plain
 from .graph_svg import data_uri, svg
 from .palette import MARK
 from .picture import page_scene
 from .preview import Preview, result_preview
-from .summary import headline
+from .summary import headline, planned
 
 __all__ = ["run_html"]
 
 _RESULTS = 20
 _STEPS = 200
+_EVENTS = 50
 _CHARTED = 2000
 """Steps of which the times are drawn: each is a bar, and a bar is 60 bytes in every copy of the notebook."""
 _TEXT = 2000
@@ -32,12 +34,13 @@ _TEXT = 2000
 _MONO = "margin:4px 0;white-space:pre-wrap"
 
 
-def run_html(record: RunRecord, results: Mapping[str, object]) -> str:
+def run_html(record: RunRecord, results: Mapping[str, object], *, begun: bool = True) -> str:
     """The run: headline, graph, errors, results, and folded away the steps, what they printed, and the times.
 
     Args:
         record: The run; it may still be going on.
         results: Those to show, by name of step or group.
+        begun: False: it is the plan of a run that nobody started.
 
     Returns:
         One `<div class="mpreg-run-static">`. What differs from run to run is in an `<img class="mpreg-timing" …>` or a
@@ -45,7 +48,7 @@ def run_html(record: RunRecord, results: Mapping[str, object]) -> str:
     """
     steps = list(record.steps.values())
     parts = [
-        f"<div><b>{escape(headline(record))}</b>{_took(record)}</div>",
+        f"<div><b>{escape(headline(record) if begun else planned(record))}</b>{_took(record)}</div>",
         _graph(record) if steps else "",
         *(_error(step) for step in record.failed[:_RESULTS]),
         *(_result(name, result_preview(value, _TEXT)) for name, value in islice(results.items(), _RESULTS)),
@@ -54,6 +57,7 @@ def run_html(record: RunRecord, results: Mapping[str, object]) -> str:
         _printed(steps),
         _faults(record),
         _times(record),
+        _events(record) if begun else "",
     ]
     return f'<div class="mpreg-run-static">{"".join(parts)}</div>'
 
@@ -143,6 +147,21 @@ def _faults(record: RunRecord) -> str:
     rows = ((_timing(when(fault.now_s)), escape(f"{FAULT_MARK[fault.kind]} {line(fault.text)}")) for fault in shown)
     table = _table(("At", "Fault"), rows, ["right", "left"])
     return _folded("Faults", table + _more(len(record.faults) - _STEPS, "fault")) if shown else ""
+
+
+def _events(record: RunRecord) -> str:
+    """As text in columns: all of it differs from run to run."""
+    rows = event_rows(record)
+    shown = [_event_texts(row) for row in rows[-_EVENTS:]]
+    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
+    told = ("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in shown)
+    cut = f"(the last {_EVENTS} of {len(rows):,}: run.events() has all)\n" if len(rows) > _EVENTS else ""
+    return _folded("Events", f'<pre style="margin:4px 0">{_timing(cut + chr(10).join(told))}</pre>')
+
+
+def _event_texts(row: EventRow) -> tuple[str, ...]:
+    step, node = (line(text, 40) if text else "" for text in (row.step, row.node))
+    return duration(row.at_s), row.what, step, node, line(row.text, 120)
 
 
 def _times(record: RunRecord) -> str:

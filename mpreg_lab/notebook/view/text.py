@@ -9,6 +9,7 @@ from itertools import islice
 from mpreg_lab.workflow.record import RunRecord, StepRecord, StepStatus
 
 from .faults import FAULT_MARK, blamed, when
+from .folding import folds
 from .format import clip, counted, duration, line, plain
 from .graph_svg import group_status
 from .latency import latency
@@ -67,7 +68,7 @@ def run_text(
 def graph_text(record: RunRecord, width: int = 80, *, colour: bool = False) -> list[str]:
     """The dependency graph as lines: each step below all that it needs, as `git log --graph` draws commits."""
     many = len(record.steps) > _FOLD_ABOVE
-    drawn = scene(record, folded=frozenset(g.name for g in record.groups) if many else frozenset())
+    drawn = scene(record, folded={fold.name for fold in folds(record)} if many else ())
     names = [node.name for node in drawn.nodes]
     steps = {node.name: members(node, record) for node in drawn.nodes}
     rows = graph_rows(names, [(route.source, route.target) for route in drawn.edges])

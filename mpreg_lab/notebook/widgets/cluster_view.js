@@ -1,6 +1,7 @@
 // Draws one cluster. Python sends plain values (`scene`, `state`, `links`, `detail`, `notice`), and this file only draws
-// them; what a person wants done goes back in custom messages. Text of users becomes textContent, never markup. From top
-// to bottom: small tools, the picture, the panel, the whole.
+// them; what a person wants done goes back in custom messages. Text of users becomes textContent, never markup. Over
+// 500 lines because a widget is one file: no build, nothing from the network. From top to bottom: small tools, the
+// picture, the panel, the whole.
 
 const SVG = "http://www.w3.org/2000/svg";
 const MARGIN = 14;

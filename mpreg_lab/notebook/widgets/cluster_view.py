@@ -44,16 +44,20 @@ class ClusterView(anywidget.AnyWidget):
 
     def __init__(self) -> None:
         self._callbacks: list[Callable[[Order], object]] = []
+        self._at_rest: ClusterStatus | None = None
         self._text = "no status yet"
         super().__init__()
         self.on_msg(self._handle)
 
     def update(self, status: ClusterStatus) -> None:
         """Show the cluster as it is now. From any thread, but one at a time."""
+        at_rest = status.at_rest()
         with self.hold_sync():
-            self.scene = cluster_picture.picture(status)
-            self.detail = cluster_picture.detail(status)
-            self.links = cluster_picture.link_picture(status)
+            if at_rest != self._at_rest:
+                self._at_rest = at_rest
+                self.scene = cluster_picture.picture(status)
+                self.detail = cluster_picture.detail(status)
+                self.links = cluster_picture.link_picture(status)
             self.state = cluster_picture.state(status)
         self._text = self.state["headline"]
 

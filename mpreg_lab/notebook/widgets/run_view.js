@@ -1,13 +1,18 @@
 // Draws one run. Python sends plain values (`scene`, `state`, `detail`), and this file only draws them; what a person does
 // goes back in custom messages. Text of users becomes textContent, never markup. Over 500 lines because a widget is one
-// file: no build, nothing from the network. From top to bottom: small tools, the five tabs, the panel of a step, the whole.
+// file: no build, nothing from the network. From top to bottom: small tools, the tabs, the panel of a step, the whole.
 
 const SVG = "http://www.w3.org/2000/svg";
 const ENDED = new Set(["done", "reused", "failed", "skipped", "cancelled"]);
+const SUCCEEDED = new Set(["done", "reused"]);
 const BROKEN = new Set(["failed", "retrying", "cancelled"]);
 const PROGRESS = ["done", "reused", "failed", "cancelled", "skipped", "retrying", "running"];
-const TABS = ["Graph", "Results", "Timeline", "Latency", "Steps"];
+const TABS = ["Graph", "Results", "Timeline", "Latency", "Steps", "Events"];
 const MARGIN = 16;
+const LARGE = 200; // Boxes; of more, those out of sight are drawn without text: painting them takes the time.
+const SPARE = 300; // px around what is in sight.
+const FRAME_ROOM = 22; // px above the graph, for the handle of the uppermost frame.
+const PATIENCE_MS = 4000; // So long the kernel may take before a person is told that it does.
 const NARROW = 620; // px, as in the style sheet: the panel of a step covers the rest.
 
 // --- small tools ---------------------------------------------------------------------------------------------------
@@ -83,10 +88,9 @@ async function copy(text) {
 }
 
 function previewed(preview) {
-  const about = [preview.type_name, preview.note].filter(Boolean).join(", ");
   const body = preview.kind === "table" ? tableOf(preview) : element("pre", { class: "mpreg-text" }, preview.text);
   const more = preview.cut ? element("div", { class: "mpreg-muted" }, "Only the beginning is shown.") : null;
-  return [element("div", { class: "mpreg-muted" }, about), body, more];
+  return [element("div", { class: "mpreg-muted" }, about(preview)), body, more];
 }
 
 function tableOf(preview) {
@@ -105,67 +109,128 @@ function previewText(preview) {
 // --- the tabs: each is made once, and updated while it can be seen ---------------------------------------------------
 
 class GraphTab {
-  constructor(run) {
+  // `last`: the graph before a fold; scale and place are kept.
+  constructor(run, last = null) {
     this.run = run;
-    this.scale = null; // None chosen by hand: fit to the width.
-    this.nodes = run.scene.nodes.map((node, i) => this.node(node, i));
-    this.edges = run.scene.edges.map((edge) => drawn("path", { class: "mpreg-edge", d: edge.path }));
-    const { width, height } = run.scene;
-    const size = [-MARGIN, -MARGIN, width + 2 * MARGIN, height + 2 * MARGIN];
-    this.svg = drawn("svg", { class: "mpreg-graph", viewBox: size.join(" "), role: "group", "aria-label": "Dependency graph" });
-    this.svg.append(this.arrowHead(), ...this.edges, ...this.nodes.map((node) => node.group));
+    this.scale = last?.scale ?? null; // None chosen by hand: fit to the width.
+    this.critical = last?.critical ?? false;
+    this.scene = run.scene; // Its own: a fold gives the run another one.
+    const { nodes, edges } = this.scene;
+    this.running = new Set();
+    this.nodes = nodes.map((node, i) => this.node(node, i));
+    this.edges = edges.map((edge) => ({ path: drawn("path", { class: "mpreg-edge", d: edge.path }), kind: null }));
+    this.near = nodes.map(() => ({ up: [], down: [] }));
+    edges.forEach(({ source, target }, i) => {
+      this.near[source].down.push([target, i]);
+      this.near[target].up.push([source, i]);
+    });
+    this.frames = this.scene.folds.filter((fold) => fold.frame).map((fold) => this.frame(fold));
+    this.above = this.frames.length ? FRAME_ROOM : 0;
+    const size = [-MARGIN, -MARGIN - this.above, ...this.size()];
+    this.large = nodes.length > LARGE;
+    this.svg = drawn("svg", { class: `mpreg-graph${this.large ? " mpreg-large" : ""}`, viewBox: size.join(" "), role: "group", "aria-label": "Dependency graph" });
+    // In the order in which a person reads them: so Tab goes through them.
+    const boxes = this.scene.order.map((i) => this.nodes[i].group);
+    const frames = this.frames.map((frame) => frame.rect);
+    const handles = this.frames.map((frame) => frame.handle);
+    this.svg.append(this.arrowHeads(), ...frames, ...this.edges.map((edge) => edge.path), ...handles, ...boxes);
     this.pane = element("div", { class: "mpreg-pane", tabindex: "-1" }, this.svg);
-    this.strip = element("button", { class: "mpreg-strip", type: "button", hidden: true });
+    this.strip = element("button", { class: "mpreg-strip mpreg-strip-failed", type: "button", hidden: true });
     this.strip.addEventListener("click", () => run.open(this.firstFailed));
-    const zoom = (factor) => () => this.zoom(factor);
-    const button = (label, sign, act) =>
-      element("button", { class: "mpreg-quiet", type: "button", title: label, "aria-label": label, onclick: act }, sign);
-    this.tools = element(
-      "div",
-      { class: "mpreg-tools" },
-      button("Zoom out", "−", zoom(1 / 1.25)),
-      button("Fit to the width", "Fit", () => this.fitAll()),
-      button("Zoom in", "+", zoom(1.25)),
-    );
-    this.element = element("div", { class: "mpreg-graph-tab" }, this.pane, this.strip, this.tools);
+    this.note = element("div", { class: "mpreg-strip", hidden: true, role: "status" });
+    const strips = element("div", { class: "mpreg-strips" }, this.note, this.strip);
+    this.element = element("div", { class: "mpreg-graph-tab" }, this.pane, strips, this.tools());
     this.listen();
   }
 
-  arrowHead() {
+  size() {
+    const { width, height } = this.scene;
+    return [width + 2 * MARGIN, height + 2 * MARGIN + this.above];
+  }
+
+  tools() {
+    const button = (title, sign, act, more = {}) =>
+      element("button", { class: "mpreg-quiet", type: "button", title, onclick: act, ...more }, sign);
+    const { folds } = this.scene;
+    const closed = folds.some((fold) => fold.closed);
+    const names = folds.map((fold) => fold.name);
+    const fold = folds.length ? button(closed ? "Show all steps" : "Show each fan-out as one box", closed ? "Unfold all" : "Fold all", () => this.run.fold(names, !closed)) : null;
+    const pressed = { "aria-pressed": String(this.critical) };
+    this.criticalButton = button("Show the chain of steps that took the longest", "Critical path", () => this.showCritical(!this.critical), pressed);
+    return element(
+      "div",
+      { class: "mpreg-tools", role: "toolbar", "aria-label": "Graph" },
+      fold,
+      this.criticalButton,
+      button("Zoom out (Ctrl and the wheel)", "−", () => this.zoom(1 / 1.25), { "aria-label": "Zoom out" }),
+      button("Show the whole graph", "Fit", () => this.fitAll()),
+      button("Zoom in (Ctrl and the wheel)", "+", () => this.zoom(1.25), { "aria-label": "Zoom in" }),
+    );
+  }
+
+  arrowHeads() {
     // Each view has its own: a marker in a hidden view would not be drawn in another one.
-    const id = `mpreg-arrow-${Math.random().toString(36).slice(2)}`;
-    for (const edge of this.edges) edge.setAttribute("marker-end", `url(#${id})`);
+    const view = `mpreg-arrow-${Math.random().toString(36).slice(2)}`;
     const size = { markerWidth: 8, markerHeight: 8, refX: 7, refY: 4, markerUnits: "userSpaceOnUse", orient: "auto" };
-    const head = drawn("path", { d: "M0 .5L7.5 4L0 7.5Z", class: "mpreg-arrow" });
-    return drawn("defs", {}, drawn("marker", { id, viewBox: "0 0 8 8", ...size }, head));
+    this.arrow = (kind) => `url(#${view}-${kind})`;
+    const head = (kind) => {
+      const path = drawn("path", { d: "M0 .5L7.5 4L0 7.5Z", class: `mpreg-arrow mpreg-arrow-${kind}` });
+      return drawn("marker", { id: `${view}-${kind}`, viewBox: "0 0 8 8", ...size }, path);
+    };
+    return drawn("defs", {}, ...["plain", "active", "traced", "critical"].map(head));
   }
 
   node(node, index) {
     const { x, y, width, height } = node;
     const middle = y + height / 2;
+    const many = node.steps.length > 1;
     const rect = (d) => drawn("rect", { class: "mpreg-box", x: x + d, y: y + d, width, height, rx: 7 });
     const path = drawn("path", { class: "mpreg-node-mark", transform: `translate(${x + 9} ${middle - 8})` });
     const clock = drawn("text", { class: "mpreg-clock", x: x + width, y: y - 5 });
     const title = drawn("title");
-    const open = () => this.run.openNode(index);
+    const bar = many ? drawn("g", { class: "mpreg-counts" }) : null;
     const group = drawn(
       "g",
-      { class: "mpreg-node", tabindex: "0", role: "button", onclick: open },
+      { class: "mpreg-node", tabindex: "0", role: "button", "data-node": index },
       title,
-      node.steps.length > 1 ? rect(4) : null,
+      many ? rect(4) : null,
       rect(0),
       path,
-      drawn("text", { class: "mpreg-label", x: x + this.run.scene.text_left, y: middle - 3 }, node.label),
-      drawn("text", { class: "mpreg-sublabel", x: x + this.run.scene.text_left, y: middle + 13 }, node.sublabel),
+      drawn("text", { class: "mpreg-label", x: x + this.scene.text_left, y: middle - 3 }, node.label),
+      drawn("text", { class: "mpreg-sublabel", x: x + this.scene.text_left, y: middle + 13 }, node.sublabel),
+      bar,
+      many ? this.sign("M-4 0H4M0 -4V4", x + width - 14, y + 13, "Show these steps", () => this.run.fold([node.name], false)) : null,
       clock,
     );
-    group.addEventListener("keydown", (event) => {
+    return { group, path, clock, title, bar, status: null, key: null };
+  }
+
+  sign(path, x, y, title, act) {
+    const parts = [drawn("title", {}, title), drawn("rect", { x: -8, y: -8, width: 16, height: 16, rx: 4 }), drawn("path", { d: path })];
+    const group = drawn("g", { class: "mpreg-sign", transform: `translate(${x} ${y})` }, ...parts);
+    group.addEventListener("click", (event) => (event.stopPropagation(), act()));
+    return group;
+  }
+
+  frame(fold) {
+    const [x, y, width, height] = fold.frame;
+    const act = () => this.run.fold([fold.name], true);
+    const handle = drawn(
+      "g",
+      { class: "mpreg-handle", tabindex: "0", role: "button", "aria-label": `Fold ${fold.label}`, onclick: act },
+      drawn("title", {}, `Show ${fold.label} as one box`),
+      this.sign("M-4 0H4", x + 9, y - 9, "Fold", act),
+      drawn("text", { x: x + 22, y: y - 5 }, fold.label),
+    );
+    handle.addEventListener("keydown", (event) => {
       if (event.key !== "Enter" && event.key !== " ") return;
       event.preventDefault();
-      open();
+      act();
     });
-    return { group, path, clock, title, status: null };
+    return { rect: drawn("rect", { class: "mpreg-frame", x, y, width, height, rx: 10 }), handle };
   }
+
+  // --- mouse and keyboard ---
 
   listen() {
     this.pane.addEventListener(
@@ -177,23 +242,165 @@ class GraphTab {
       },
       { passive: false },
     );
-    this.pane.addEventListener("pointerdown", (event) => {
-      if (event.button !== 0 || event.target.closest(".mpreg-node")) return;
-      const { scrollLeft, scrollTop } = this.pane;
-      const move = (e) => {
-        this.pane.scrollLeft = scrollLeft - (e.clientX - event.clientX);
-        this.pane.scrollTop = scrollTop - (e.clientY - event.clientY);
-      };
-      const stop = () => {
-        this.pane.removeEventListener("pointermove", move);
-        this.pane.classList.remove("mpreg-panning");
-      };
-      this.pane.setPointerCapture(event.pointerId);
-      this.pane.classList.add("mpreg-panning");
-      this.pane.addEventListener("pointermove", move);
-      this.pane.addEventListener("lostpointercapture", stop, { once: true });
+    this.pane.addEventListener("pointerdown", (event) => this.drag(event));
+    const at = (event) => {
+      const group = event.target.closest?.(".mpreg-node");
+      return group ? Number(group.dataset.node) : null;
+    };
+    this.svg.addEventListener("click", (event) => at(event) !== null && this.run.openNode(at(event)));
+    this.svg.addEventListener("keydown", (event) => at(event) !== null && this.key(event, at(event)));
+    this.pane.addEventListener("keydown", (event) => this.zoomKey(event));
+    this.svg.addEventListener("pointerover", (event) => this.hover(at(event)));
+    this.svg.addEventListener("pointerleave", () => this.hover(null));
+    this.svg.addEventListener("focusin", (event) => event.target.matches(":focus-visible") && this.trace(at(event)));
+    this.svg.addEventListener("focusout", () => this.trace(null));
+    if (this.large) this.pane.addEventListener("scroll", () => this.cullSoon(), { passive: true });
+  }
+
+  cullSoon() {
+    if (this.large) this.culling ??= requestAnimationFrame(() => ((this.culling = null), this.cull()));
+  }
+
+  // They stay in the page: Tab still reaches them, and is followed by the pane.
+  cull() {
+    const { scrollLeft, scrollTop, clientWidth, clientHeight } = this.pane;
+    const scale = this.scale ?? this.fitting();
+    const [left, top] = [scrollLeft / scale - MARGIN - SPARE, scrollTop / scale - MARGIN - this.above - SPARE];
+    const [right, bottom] = [left + clientWidth / scale + 2 * SPARE, top + clientHeight / scale + 2 * SPARE];
+    const far = scale < 0.3;
+    this.scene.nodes.forEach(({ x, y, width, height }, i) => {
+      const off = far || x > right || x + width < left || y > bottom || y + height < top;
+      if (this.nodes[i].off === off) return;
+      this.nodes[i].off = off;
+      this.nodes[i].group.classList.toggle("mpreg-off", off);
     });
   }
+
+  drag(event) {
+    if (event.button !== 0 || event.target.closest(".mpreg-node, .mpreg-handle")) return;
+    const { scrollLeft, scrollTop } = this.pane;
+    const move = (e) => {
+      this.pane.scrollLeft = scrollLeft - (e.clientX - event.clientX);
+      this.pane.scrollTop = scrollTop - (e.clientY - event.clientY);
+    };
+    const stop = () => {
+      this.pane.removeEventListener("pointermove", move);
+      this.pane.classList.remove("mpreg-panning");
+    };
+    this.pane.setPointerCapture(event.pointerId);
+    this.pane.classList.add("mpreg-panning");
+    this.pane.addEventListener("pointermove", move);
+    this.pane.addEventListener("lostpointercapture", stop, { once: true });
+  }
+
+  key(event, index) {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const way = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+    if (event.key === "Enter" || event.key === " ") this.run.openNode(index);
+    else if (way) this.focus(this.neighbour(index, ...way));
+    else if (event.key === "f") this.run.foldOf(index);
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+  }
+
+  zoomKey(event) {
+    const act = { "+": () => this.zoom(1.25), "-": () => this.zoom(1 / 1.25), 0: () => this.fitAll() }[event.key];
+    if (!act || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    act();
+  }
+
+  // The nearest box in that direction; what lies aside counts more.
+  neighbour(index, dx, dy) {
+    const middle = ({ x, y, width, height }) => [x + width / 2, y + height / 2];
+    const { nodes } = this.scene;
+    const [x, y] = middle(nodes[index]);
+    let [best, least] = [index, Infinity];
+    nodes.forEach((node, i) => {
+      const [x_, y_] = middle(node);
+      const ahead = (x_ - x) * dx + (y_ - y) * dy;
+      const aside = Math.abs((x_ - x) * dy) + Math.abs((y_ - y) * dx);
+      if (ahead > 1 && ahead + 3 * aside < least) [best, least] = [i, ahead + 3 * aside];
+    });
+    return best;
+  }
+
+  focus(index) {
+    this.nodes[index].group.focus({ preventScroll: true });
+    this.reveal(index);
+  }
+
+  // In the pane alone: the page stays where it is.
+  reveal(index) {
+    const pane = this.pane.getBoundingClientRect();
+    const box = this.nodes[index].group.getBoundingClientRect();
+    const past = (low, high, from, to) => (low < from ? low - from : high > to ? Math.min(high - to, low - from) : 0);
+    this.pane.scrollLeft += past(box.left - 12, box.right + 12, pane.left, pane.right);
+    this.pane.scrollTop += past(box.top - 12, box.bottom + 12, pane.top, pane.bottom);
+  }
+
+  // --- what a step needs, and what needs it ---
+
+  hover(index) {
+    clearTimeout(this.hovering);
+    // A mouse on its way elsewhere changes nothing.
+    this.hovering = setTimeout(() => this.trace(index), index === null ? 60 : 140);
+  }
+
+  trace(index) {
+    if (this.traced === index || this.scene !== this.run.scene) return;
+    this.traced = index;
+    const [nodes, edges] = index === null ? [new Set(), new Set()] : this.related(index);
+    this.svg.classList.toggle("mpreg-tracing", index !== null);
+    this.nodes.forEach((node, i) => node.group.classList.toggle("mpreg-on", nodes.has(i)));
+    this.edges.forEach((edge, i) => (edge.traced = edges.has(i)));
+    this.drawEdges();
+  }
+
+  related(index) {
+    const [nodes, edges] = [new Set([index]), new Set()];
+    for (const side of ["up", "down"]) {
+      const todo = [index];
+      const seen = new Set(todo);
+      for (const at of todo) {
+        for (const [next, edge] of this.near[at][side]) {
+          edges.add(edge);
+          if (seen.has(next)) continue;
+          seen.add(next);
+          nodes.add(next);
+          todo.push(next);
+        }
+      }
+    }
+    return [nodes, edges];
+  }
+
+  showCritical(on) {
+    this.critical = on;
+    this.criticalButton.setAttribute("aria-pressed", String(on));
+    this.drawCritical();
+  }
+
+  drawCritical() {
+    const { run } = this;
+    const steps = (this.critical && run.detail.timeline?.critical.map((name) => run.index.get(name))) || [];
+    const path = steps.map((i) => run.nodeOf.get(i));
+    const nodes = new Set(path);
+    const edges = new Set(path.slice(1).map((node, i) => `${path[i]} ${node}`));
+    this.nodes.forEach((node, i) => node.group.classList.toggle("mpreg-on-path", nodes.has(i)));
+    this.scene.edges.forEach(({ source, target }, i) => (this.edges[i].critical = edges.has(`${source} ${target}`)));
+    this.drawEdges();
+    this.note.hidden = !this.critical;
+    if (!this.critical) return;
+    const { ran_s } = run.state.steps;
+    const ran = steps.reduce((sum, i) => sum + (ran_s[i] ?? 0), 0);
+    const whole = run.state.duration_s ?? run.state.now_s;
+    const text = steps.length ? `Critical path: ${steps.length} ${steps.length === 1 ? "step" : "steps"} ran ${duration(ran)} of ${duration(whole)}` : "No step has ended yet";
+    write(this.note, text);
+  }
+
+  // --- size ---
 
   // As wide as there is room, but never larger than life, and never too small to read.
   fitting() {
@@ -201,11 +408,11 @@ class GraphTab {
   }
 
   wholeWidth() {
-    return Math.min(1, Math.max(0.1, (this.run.width - 2) / (this.run.scene.width + 2 * MARGIN)));
+    return Math.min(1, Math.max(0.1, (this.run.width - 2) / this.size()[0]));
   }
 
   fitAll() {
-    this.scale = this.wholeWidth();
+    this.scale = Math.max(0.05, Math.min(this.wholeWidth(), (this.pane.clientWidth - 2) / this.size()[0], (this.pane.clientHeight - 2) / this.size()[1]));
     this.resize();
   }
 
@@ -213,7 +420,7 @@ class GraphTab {
     this.scale = null;
     this.resize();
     // A graph wider than the room begins with its first step, which may stand far to the right.
-    const [first] = this.run.scene.nodes;
+    const [first] = this.scene.nodes;
     const middle = first ? (first.x + first.width / 2 + MARGIN) * this.fitting() : 0;
     this.pane.scrollTo(middle - this.run.width / 2, 0);
   }
@@ -222,7 +429,7 @@ class GraphTab {
     const pane = this.pane.getBoundingClientRect();
     const [x, y] = at ? [at.clientX - pane.left, at.clientY - pane.top] : [pane.width / 2, pane.height / 2];
     const before = this.scale ?? this.fitting();
-    this.scale = Math.min(3, Math.max(0.15, before * factor));
+    this.scale = Math.min(3, Math.max(0.05, before * factor));
     const ratio = this.scale / before;
     const [left, top] = [this.pane.scrollLeft, this.pane.scrollTop];
     this.resize();
@@ -232,34 +439,89 @@ class GraphTab {
 
   resize() {
     const scale = this.scale ?? this.fitting();
-    this.svg.style.width = `${(this.run.scene.width + 2 * MARGIN) * scale}px`;
+    this.svg.style.width = `${this.size()[0] * scale}px`;
     this.svg.style.height = `${this.height(scale)}px`;
+    this.cullSoon();
   }
 
   height(scale = this.fitting()) {
-    return (this.run.scene.height + 2 * MARGIN) * scale;
+    return this.size()[1] * scale;
   }
+
+  // After a fold: the box of that step stays where the eye is.
+  place(index) {
+    const box = this.nodes[index].group.getBoundingClientRect();
+    const pane = this.pane.getBoundingClientRect();
+    return [box.left - pane.left, box.top - pane.top];
+  }
+
+  putAt(index, [left, top]) {
+    const [left_, top_] = this.place(index);
+    this.pane.scrollLeft += left_ - left;
+    this.pane.scrollTop += top_ - top;
+    this.reveal(index);
+  }
+
+  // --- state: only what changed is drawn ---
 
   update() {
     const { run } = this;
-    run.scene.nodes.forEach((node, i) => {
-      const status = run.nodeStatus(i);
-      const here = this.nodes[i];
-      if (here.status === status && node.steps.length === 1) return;
-      here.status = status;
-      here.group.setAttribute("class", `mpreg-node mpreg-${status}`);
-      here.path.setAttribute("d", run.scene.marks[status]);
-      const words = `${node.name}: ${run.words(node.steps)}`;
-      here.title.textContent = words;
-      here.group.setAttribute("aria-label", words);
-      if (status !== "running") write(here.clock, "");
-    });
-    run.scene.edges.forEach((edge, i) => {
-      const active = run.nodeStatus(edge.target) === "running";
-      this.edges[i].classList.toggle("mpreg-active", active);
-    });
+    this.scene.nodes.forEach((node, i) => this.updateNode(node, i));
+    this.drawEdges();
+    if (this.critical && this.criticalOf !== run.detail) this.drawCritical();
+    this.criticalOf = run.detail;
     this.showFailed();
     this.showOpened();
+  }
+
+  updateNode(node, i) {
+    const { run } = this;
+    const status = run.nodeStatus(i);
+    const here = this.nodes[i];
+    const many = node.steps.length > 1;
+    const key = many ? `${status} ${run.words(node.steps)}` : status;
+    if (here.key === key) return;
+    here.key = key;
+    if (here.status !== status) {
+      if (here.status) here.group.classList.remove(`mpreg-${here.status}`);
+      here.group.classList.add(`mpreg-${status}`);
+      here.path.setAttribute("d", this.scene.marks[status]);
+    }
+    here.status = status;
+    const words = `${node.name}: ${run.words(node.steps)}`;
+    here.title.textContent = words;
+    here.group.setAttribute("aria-label", many ? `${words}. F unfolds` : words);
+    if (many) this.drawCounts(here.bar, node);
+    else if (status === "running") this.running.add(i);
+    else if (this.running.delete(i)) write(here.clock, "");
+  }
+
+  drawCounts(bar, node) {
+    const counts = this.run.count(node.steps);
+    const room = node.width - 16;
+    let x = node.x + 8;
+    bar.replaceChildren(
+      ...[...PROGRESS, "queued", "waiting"].flatMap((status) => {
+        const width = (room * (counts.get(status) ?? 0)) / node.steps.length;
+        if (!width) return [];
+        const rect = drawn("rect", { class: `mpreg-${status}`, x, y: node.y + node.height - 4.5, width, height: 3 });
+        x += width;
+        return [rect];
+      }),
+    );
+  }
+
+  drawEdges() {
+    this.scene.edges.forEach(({ source, target }, i) => {
+      const edge = this.edges[i];
+      const active = this.nodes[target].status === "running";
+      const waits = !SUCCEEDED.has(this.nodes[source].status);
+      const kind = `${edge.traced ? "traced" : edge.critical ? "critical" : active ? "active" : "plain"}${waits ? " mpreg-edge-waits" : ""}`;
+      if (edge.kind === kind) return;
+      edge.kind = kind;
+      edge.path.setAttribute("class", `mpreg-edge mpreg-edge-${kind}`);
+      edge.path.setAttribute("marker-end", this.arrow(kind.split(" ")[0]));
+    });
   }
 
   showFailed() {
@@ -273,19 +535,19 @@ class GraphTab {
     const key = `${this.firstFailed} ${text}${more}`;
     if (this.stripKey === key) return;
     this.stripKey = key;
-    const name = element("b", {}, this.run.scene.steps[this.firstFailed].name);
+    const name = element("b", {}, this.scene.steps[this.firstFailed].name);
     this.strip.replaceChildren(mark(this.run, "failed"), name, element("span", {}, text + more));
   }
 
   showOpened() {
-    this.nodes.forEach((node, i) => node.group.classList.toggle("mpreg-opened", i === this.run.openedNode));
+    if (this.opened === this.run.openedNode) return;
+    this.nodes[this.opened]?.group.classList.remove("mpreg-opened");
+    this.opened = this.run.openedNode;
+    this.nodes[this.opened]?.group.classList.add("mpreg-opened");
   }
 
   tick() {
-    this.run.scene.nodes.forEach((node, i) => {
-      if (this.nodes[i].status !== "running" || node.steps.length > 1) return;
-      write(this.nodes[i].clock, ticking(this.run.elapsed(node.steps[0])));
-    });
+    for (const i of this.running) write(this.nodes[i].clock, ticking(this.run.elapsed(this.scene.nodes[i].steps[0])));
   }
 }
 
@@ -296,9 +558,9 @@ class ResultsTab {
   }
 
   update() {
-    const { detail, state } = this.run;
-    if (this.shown === detail && this.status === state.status) return;
-    [this.shown, this.status] = [detail, state.status];
+    const { detail, state, panel } = this.run;
+    if (this.shown === detail && this.status === state.status && this.answered === panel.answered) return;
+    [this.shown, this.status, this.answered] = [detail, state.status, panel.answered];
     const blocks = [...this.failures(), ...(detail.results ?? []).map((result) => this.block(result))];
     if (!blocks.length) {
       const going = state.status === "running";
@@ -307,7 +569,9 @@ class ResultsTab {
     this.element.replaceChildren(...blocks);
   }
 
-  block({ name, preview }) {
+  block({ name, key, preview }) {
+    const step = this.run.index.get(key);
+    if (step !== undefined) return this.run.panel.result(step, preview, name);
     const head = element("div", { class: "mpreg-head" }, element("b", {}, name), copyButton(previewText(preview)));
     return element("section", { class: "mpreg-result" }, head, ...previewed(preview));
   }
@@ -323,10 +587,14 @@ class ResultsTab {
   }
 }
 
+// The frames of a person's own code are shown, those of libraries folded away.
 function failed(failure) {
   const head = element("div", { class: "mpreg-error" }, element("b", {}, failure.type_name), `: ${failure.message}`);
-  if (!failure.traceback) return [head];
-  return [head, element("pre", { class: "mpreg-text" }, failure.traceback.trimEnd())];
+  const parts = failure.trace.filter((part) => part.text.trim());
+  if (!parts.length) return [head];
+  const lines = (part) => element("span", {}, part.text);
+  const folded = (part) => element("details", {}, element("summary", {}, part.library), part.text);
+  return [head, element("pre", { class: "mpreg-text" }, ...parts.map((part) => (part.library ? folded(part) : lines(part))))];
 }
 
 // Time runs to the right: positions are per cent of the axis, so nothing is drawn again when the width changes.
@@ -548,11 +816,43 @@ class StepsTab {
   }
 }
 
+class EventsTab {
+  constructor(run) {
+    this.run = run;
+    this.element = element("div", { class: "mpreg-page mpreg-flush" });
+  }
+
+  update() {
+    const { events, earlier_events } = this.run.detail;
+    if (!events || this.shown === events) return;
+    this.shown = events;
+    const atEnd = this.element.scrollTop + this.element.clientHeight >= this.element.scrollHeight - 4;
+    const names = ["Time", "What", "Step", "Node", ""];
+    const heads = names.map((name, i) => element("th", { scope: "col", class: i ? null : "mpreg-number" }, name));
+    const rows = events.map((event) => this.row(event));
+    const table = element("table", { class: "mpreg-table mpreg-steps mpreg-events" }, element("thead", {}, element("tr", {}, ...heads)), element("tbody", {}, ...rows));
+    const more = earlier_events ? element("p", { class: "mpreg-muted mpreg-earlier" }, `${earlier_events.toLocaleString("en")} earlier events are not shown: run.events() has all.`) : null;
+    this.element.replaceChildren(...[more, table].filter(Boolean));
+    // While it runs, the latest stay in sight, unless a person has scrolled back.
+    if (atEnd && this.run.state.status === "running") this.element.scrollTop = this.element.scrollHeight;
+  }
+
+  row({ at_s, what, step, node, text }) {
+    const index = this.run.index.get(step);
+    const link = index === undefined ? "" : element("button", { class: "mpreg-link", type: "button", onclick: () => this.run.open(index) }, this.run.scene.steps[index].name);
+    const cells = [duration(at_s), what, link, node ?? "", text];
+    return element("tr", {}, ...cells.map((cell, i) => element("td", { class: i ? null : "mpreg-number", title: i === 4 ? text : null }, cell)));
+  }
+}
+
 // --- the panel of a step ---------------------------------------------------------------------------------------------
 
 class Panel {
   constructor(run) {
     this.run = run;
+    this.sections = new Map();
+    this.answers = new Map();
+    this.answered = 0;
     this.title = element("b", { class: "mpreg-panel-title" });
     this.mark = element("span");
     this.close = element("button", { class: "mpreg-quiet", type: "button", "aria-label": "Close", title: "Close (Esc)" }, "✕");
@@ -562,68 +862,195 @@ class Panel {
     this.element = element("aside", { class: "mpreg-panel", "aria-label": "Step", hidden: true }, head, this.body);
   }
 
-  // Drawn again only if something changed: a person may be selecting text in it.
   update() {
     const { run } = this;
     const steps = run.opened;
     this.element.hidden = !steps;
     if (!steps) return;
-    const { state, detail } = run;
-    const status = steps.length === 1 ? state.steps.status[steps[0]] : run.nodeStatus(run.openedNode);
-    const key = JSON.stringify([steps, steps.map((i) => this.facts(i)), steps.length === 1 && detail.steps?.[steps[0]], state.status]);
-    if (this.key === key) return;
-    this.key = key;
-    this.mark.replaceChildren(mark(run, status));
-    const parts = steps.length === 1 ? this.step(steps[0]) : this.group(steps);
-    write(this.title, steps.length === 1 ? run.scene.steps[steps[0]].name : run.scene.nodes[run.openedNode].name);
+    const status = steps.length === 1 ? run.state.steps.status[steps[0]] : run.countedStatus(steps);
+    if (this.status !== status) this.mark.replaceChildren(mark(run, status));
+    this.status = status;
+    write(this.title, steps.length === 1 ? run.scene.steps[steps[0]].name : run.openedName);
     this.title.title = this.title.textContent;
-    this.body.replaceChildren(...parts);
+    if (this.steps !== steps) this.sections.clear();
+    this.steps = steps;
+    this.show(steps.length === 1 ? this.step(steps[0]) : this.group(steps));
   }
 
-  facts(i) {
-    const { steps } = this.run.state;
-    return Object.keys(steps).map((field) => steps[field][i]);
+  // Each section is drawn again only if something in it changed: a person may be selecting text in it.
+  show(wanted) {
+    const elements = wanted.map(([name, facts, draw]) => {
+      const key = JSON.stringify([facts]);
+      if (this.sections.get(name)?.key !== key) this.sections.set(name, { key, element: draw() });
+      return this.sections.get(name).element;
+    });
+    elements.forEach((child, i) => {
+      if (this.body.children[i] !== child) this.body.insertBefore(child, this.body.children[i] ?? null);
+    });
+    while (this.body.children.length > elements.length) this.body.lastChild.remove();
   }
 
   step(i) {
     const { run } = this;
-    const step = run.scene.steps[i];
     const { steps } = run.state;
     const detail = run.detail.steps?.[i] ?? {};
+    const { failure, attempts, result, printed } = detail;
+    const own = [i, ...Object.values(steps).map((column) => column[i])];
+    const answer = (what) => this.answers.get(`${what} ${i}`);
+    const sections = [
+      ["facts", [own, detail.because, detail.fault], () => this.facts(i, detail)],
+      run.able.includes("rerun") && run.state.status !== "running" && ["rerun", answer("rerun")?.version, () => this.rerun(i)],
+      failure && ["error", [failure, answer("trace")?.version], () => this.error(i, failure)],
+      attempts && ["attempts", attempts, () => this.attempts(attempts)],
+      run.scene.steps[i].arguments.length && ["arguments", i, () => this.arguments(run.scene.steps[i].arguments)],
+      SUCCEEDED.has(steps.status[i]) && ["result", [i, result, answer("result")?.version, run.able], () => this.result(i, result)],
+      printed && ["printed", [printed, answer("printed")?.version], () => this.printed(i, detail)],
+      this.times(i).length && ["times", own, () => this.section("Times", "", this.timesTable(i))],
+    ];
+    return sections.filter(Boolean);
+  }
+
+  section(name, copied, ...content) {
+    const head = element("div", { class: "mpreg-head" }, element("b", {}, name), copied ? copyButton(copied) : null);
+    return element("section", { class: "mpreg-result" }, head, ...content);
+  }
+
+  facts(i, detail) {
+    const { run } = this;
+    const step = run.scene.steps[i];
+    const { steps } = run.state;
     this.clock = element("span", {}, known(steps.ran_s[i]));
+    const links = (all) => (all.length ? element("span", { class: "mpreg-links" }, ...all.slice(0, 200).map((n) => this.link(n))) : "");
     const facts = [
       ["Status", detail.because ? `${steps.status[i]}: ${detail.because} failed` : steps.status[i]],
       ["Function", step.function],
-      ["Needs", step.needs.length ? element("span", { class: "mpreg-links" }, ...step.needs.map((n) => this.link(n))) : ""],
+      ["Needs", links(step.needs)],
+      ["Needed by", links(run.dependents(i))],
       ["Resources", step.resources.join(", ")],
       ["Node", steps.node[i] ?? ""],
-      ["Attempts", steps.attempts[i] ? String(steps.attempts[i]) : ""],
-      ["Waited", known(steps.queued_s[i])],
-      ["Travelled", known(steps.travel_s[i])],
+["Attempts", steps.attempts[i] > 1 ? String(steps.attempts[i]) : ""],
       ["After", detail.fault ?? ""],
       ["Ran", steps.status[i] === "running" || steps.ran_s[i] !== null ? this.clock : ""],
     ].filter(([, value]) => value !== "");
-    const list = element("dl", { class: "mpreg-facts" }, ...facts.flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]));
-    const parts = [list];
-    const section = (name, text, ...content) => {
-      const head = element("div", { class: "mpreg-head" }, element("b", {}, name), text ? copyButton(text) : null);
-      parts.push(element("section", { class: "mpreg-result" }, head, ...content));
+    return element("dl", { class: "mpreg-facts" }, ...facts.flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]));
+  }
+
+  // What happened when, and how long each thing took.
+  times(i) {
+    const { ready_s, sent_s, started_s, ended_s, queued_s, travel_s, ran_s } = this.run.state.steps;
+    return [
+      ["Queued", ready_s[i], ""],
+      ["Sent", sent_s[i], queued_s[i] === null ? "" : `waited ${duration(queued_s[i])}`],
+      ["Started", started_s[i], travel_s[i] === null ? "" : `travelled ${duration(travel_s[i])}`],
+      ["Finished", ended_s[i], ran_s[i] === null ? "" : `ran ${duration(ran_s[i])}`],
+    ].filter(([, at]) => at !== null);
+  }
+
+  timesTable(i) {
+    const rows = this.times(i).map(([name, at, took]) =>
+      element("tr", {}, element("td", {}, name), element("td", { class: "mpreg-number" }, duration(at)), element("td", { class: "mpreg-muted" }, took)),
+    );
+    const head = element("tr", {}, element("th"), element("th", { class: "mpreg-number", scope: "col" }, "since the run began"), element("th"));
+    return element("table", { class: "mpreg-table" }, element("thead", {}, head), element("tbody", {}, ...rows));
+  }
+
+  attempts(attempts) {
+    const cell = (text, kind = null) => element("td", { class: kind, title: text }, text);
+    const rows = attempts.map((a) =>
+      element(
+        "tr",
+        {},
+        element("td", {}, mark(this.run, a.status)),
+        cell(a.node ?? "no node"),
+        ...[a.sent_s, a.started_s, a.ended_s].map((at) => cell(known(at), "mpreg-number")),
+        element("td", { class: "mpreg-outcome", title: a.outcome }, a.outcome),
+      ),
+    );
+    const names = ["", "Node", "Sent", "Started", "Ended", "Outcome"];
+    const heads = names.map((name, i) => element("th", { scope: "col", class: i > 1 && i < 5 ? "mpreg-number" : null }, name));
+    const table = element("table", { class: "mpreg-table" }, element("thead", {}, element("tr", {}, ...heads)), element("tbody", {}, ...rows));
+    return this.section("Attempts", "", element("div", { class: "mpreg-wide" }, table));
+  }
+
+  arguments(given) {
+    const piece = ({ text, step }) => (step === undefined ? element("span", {}, text) : this.link(step, text));
+    const rows = given.flatMap(({ name, pieces }) => [element("dt", {}, name), element("dd", {}, ...pieces.map(piece))]);
+    const text = given.map(({ name, pieces }) => `${name}: ${pieces.map((p) => p.text).join("")}`).join("\n");
+    return this.section("Arguments", text, element("dl", { class: "mpreg-facts mpreg-arguments" }, ...rows));
+  }
+
+  error(i, failure) {
+    const answer = this.answers.get(`trace ${i}`);
+    const trace = answer?.trace ?? failure.trace;
+    const text = trace.map((part) => part.text).join("");
+    const more = text.startsWith("…") ? this.askButton("trace", i, "Show all of the traceback") : null;
+    return this.section("Error", text || `${failure.type_name}: ${failure.message}`, ...failed({ ...failure, trace }), more, hint(answer));
+  }
+
+  result(i, preview, name = "Result") {
+    const { run } = this;
+    const answer = this.answers.get(`result ${i}`);
+    const got = answer?.result;
+    const shown = got?.preview ?? preview;
+    const content = [];
+    if (got?.html || got?.image) content.push(element("div", { class: "mpreg-muted" }, about(shown)), got.html ? page(run.root, got) : picture(got.image));
+    else if (shown) content.push(...previewed(shown));
+    else content.push(element("div", { class: "mpreg-muted" }, `It stays on ${run.state.steps.node[i] ?? "its node"} until it is asked for.`));
+    if (got?.note) content.push(element("div", { class: "mpreg-muted" }, got.note));
+    const ask = run.able.includes("fetch") && !got && (!shown || shown.cut || shown.rich) ? this.askButton("result", i, "Show") : null;
+    return this.section(name, shown ? previewText(shown) : "", ...content, ask, hint(answer));
+  }
+
+  printed(i, { printed, printed_chars }) {
+    const answer = this.answers.get(`printed ${i}`);
+    const text = answer?.printed ?? printed;
+    const more = printed_chars && !answer?.printed ? this.askButton("printed", i, `Show all ${printed_chars.toLocaleString("en")} characters`) : null;
+    return this.section("Printed", text, element("pre", { class: "mpreg-text" }, text.trimEnd()), more, hint(answer));
+  }
+
+  rerun(i) {
+    const answer = this.answers.get(`rerun ${i}`);
+    const name = this.run.scene.steps[i].name;
+    const button = this.askButton("rerun", i, "Re-run from here", `Run ${name} and all that needs it again; the other results are used again`);
+    return element("section", { class: "mpreg-result" }, button, hint(answer));
+  }
+
+  // Asks the kernel; what it answers is kept here, in the page alone.
+  askButton(what, i, text, title = null) {
+    const answer = this.answers.get(`${what} ${i}`);
+    const waiting = answer?.waiting ?? false;
+    const button = element("button", { class: "mpreg-ask", type: "button", title, disabled: waiting }, waiting ? "Asking the kernel…" : text);
+    button.addEventListener("click", () => this.ask(what, i));
+    return button;
+  }
+
+  ask(what, step) {
+    const key = `${what} ${step}`;
+    const set = (answer) => {
+      const older = this.answers.get(key);
+      this.answers.set(key, { ...answer, version: (older?.version ?? 0) + 1 });
+      this.answered += 1;
+      this.update();
+      this.run.tab.update();
     };
-    const { failure } = detail;
-    if (failure) section("Error", failure.traceback || `${failure.type_name}: ${failure.message}`, ...failed(failure));
-    if (detail.earlier) section("Earlier attempts", "", ...detail.earlier.map((text) => element("div", { class: "mpreg-error" }, text)));
-    if (detail.result) section("Result", previewText(detail.result), ...previewed(detail.result));
-    if (detail.printed) section("Printed", detail.printed, element("pre", { class: "mpreg-text" }, detail.printed.trimEnd()));
-    return parts;
+    set({ waiting: true });
+    this.run.ask(what, step, set);
   }
 
   group(steps) {
-    const rows = steps.slice(0, 500).map((i) => element("div", { class: "mpreg-member" }, mark(this.run, this.run.state.steps.status[i]), this.link(i)));
-    return [element("div", { class: "mpreg-muted" }, this.run.words(steps)), ...rows];
+    const { run } = this;
+    const states = steps.slice(0, 500).map((i) => run.state.steps.status[i]);
+    const fold = run.scene.folds.find((f) => f.name === run.openedFold);
+    const button = fold && element("button", { class: "mpreg-ask", type: "button", onclick: () => run.fold([fold.name], !fold.closed) }, fold.closed ? "Unfold" : "Fold");
+    const rows = () => states.map((status, n) => element("div", { class: "mpreg-member" }, mark(run, status), this.link(steps[n])));
+    return [
+      ["words", [run.words(steps), fold?.closed], () => element("div", { class: "mpreg-muted" }, run.words(steps), button)],
+      ["members", states, () => element("div", {}, ...rows())],
+    ];
   }
 
-  link(i) {
-    return element("button", { class: "mpreg-link", type: "button", onclick: () => this.run.open(i) }, this.run.scene.steps[i].name);
+  link(i, text = null) {
+    return element("button", { class: "mpreg-link", type: "button", onclick: () => this.run.open(i) }, text ?? this.run.scene.steps[i].name);
   }
 
   tick() {
@@ -632,7 +1059,36 @@ class Panel {
   }
 }
 
+function about(preview) {
+  return [preview.type_name, preview.note].filter(Boolean).join(", ");
+}
+
+function hint(answer) {
+  const text = answer?.error ?? answer?.hint;
+  return text ? element("div", { class: answer.error ? "mpreg-error" : "mpreg-muted", role: "status" }, text) : null;
+}
+
+function picture(uri) {
+  return element("img", { class: "mpreg-picture", src: uri, alt: "The result" });
+}
+
+// HTML of a value, from a class of the user or of a library: a page of its own, without scripts, links out or network.
+function page(root, { html, height_px }) {
+  const style = getComputedStyle(root);
+  const [ink, ground] = [style.color, style.backgroundColor];
+  const line = "rgb(128 128 128 / 30%)";
+  const rules =
+    `html{color-scheme:${root.dataset.theme}}body{margin:0;background:${ground};color:${ink};font:12px/1.45 ${style.fontFamily}}` +
+    `table{border-collapse:collapse;border:0}th,td{padding:3px 8px;border:0;border-bottom:1px solid ${line};text-align:right}`;
+  const policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; font-src data:";
+  const head = `<!doctype html><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="${policy}"><style>${rules}</style>`;
+  return element("iframe", { class: "mpreg-shown", sandbox: true, srcdoc: head + html, title: "The result", style: `height:${height_px}px` });
+}
+
 // --- the whole -------------------------------------------------------------------------------------------------------
+
+const SLOW = "The kernel has not answered yet: it is busy, or it was restarted, and then this run is gone from it. Run the cell again.";
+const GONE = "The kernel that ran this is gone: what is not on this page cannot be shown any more. Run the cell again.";
 
 // When a state came, so that elapsed times go on from there in every view of it. The host gives `initialize` and `render`
 // different models, but they share the state.
@@ -641,12 +1097,18 @@ const CAME_MS = new WeakMap();
 class RunView {
   constructor(model, parent) {
     this.model = model;
-    this.opened = null;
+    this.opened = null; // Indices of the steps in the panel.
     this.openedNode = null;
+    this.openedFold = null; // Its name, if they are a fold.
     this.width = 0;
+    this.questions = new Map();
+    this.asked = 0;
     this.headMark = element("span", { class: "mpreg-head-mark" });
     this.headline = element("span", { class: "mpreg-headline", role: "status" });
     this.clock = element("span", { class: "mpreg-elapsed" });
+    this.left = element("span", { class: "mpreg-left" });
+    this.said = element("span", { class: "mpreg-left", hidden: true });
+    this.lost = element("div", { class: "mpreg-lost", role: "status", hidden: true });
     this.cancel = element("button", { class: "mpreg-cancel", type: "button" }, "Cancel");
     this.cancel.addEventListener("click", () => this.sendCancel());
     this.progress = element("div", { class: "mpreg-progress", "aria-hidden": "true" });
@@ -654,14 +1116,18 @@ class RunView {
     this.progress.append(...this.segments);
     this.tabList = element("div", { class: "mpreg-tabs", role: "tablist", "aria-label": "Views of the run" });
     this.main = element("div", { class: "mpreg-main" });
-    const header = element("div", { class: "mpreg-header" }, this.headMark, this.headline, this.clock, this.cancel);
+    const header = element("div", { class: "mpreg-header" }, this.headMark, this.headline, this.clock, this.left, this.said, this.cancel);
     // Otherwise JupyterLab takes Enter and the arrow keys for itself.
-    this.root = element("div", { class: "mpreg-run", "data-lm-suppress-shortcuts": "true" }, header, this.progress, this.tabList, this.main);
+    this.root = element("div", { class: "mpreg-run", "data-lm-suppress-shortcuts": "true" }, header, this.progress, this.lost, this.tabList, this.main);
     this.root.addEventListener("keydown", (event) => event.key === "Escape" && this.opened && (event.stopPropagation(), this.shut()));
     parent.append(this.root);
     this.draw = this.draw.bind(this);
     this.soon = () => (this.frame ??= requestAnimationFrame(this.draw));
-    model.on("change:scene change:state change:detail", this.soon);
+    model.on("change:scene change:state change:detail change:able change:again", this.soon);
+    this.answer = this.answer.bind(this);
+    model.on("msg:custom", this.answer);
+    this.unplugged = () => this.ask("alive", 0, (answer) => answer.hint && this.showLost(answer.hint));
+    model.on("comm_live_update", this.unplugged);
     this.themes();
     this.sizes = new ResizeObserver(([entry]) => this.resize(entry.contentRect.width));
     this.sizes.observe(this.main);
@@ -670,7 +1136,10 @@ class RunView {
   }
 
   dispose() {
-    this.model.off("change:scene change:state change:detail", this.soon);
+    this.model.off("change:scene change:state change:detail change:able change:again", this.soon);
+    this.model.off("msg:custom", this.answer);
+    this.model.off("comm_live_update", this.unplugged);
+    for (const { patience } of this.questions.values()) clearTimeout(patience);
     cancelAnimationFrame(this.frame);
     clearInterval(this.timer);
     this.sizes.disconnect();
@@ -683,9 +1152,12 @@ class RunView {
     this.frame = null;
     this.state = this.model.get("state");
     this.detail = this.model.get("detail");
+    this.able = this.model.get("able") ?? [];
+    this.beginAgain(this.model.get("again")?.count ?? 0);
     if (!this.state.steps) return;
     if (!CAME_MS.has(this.state)) CAME_MS.set(this.state, performance.now());
     if (!this.scene) this.build();
+    else if (this.scene !== this.model.get("scene")) this.rebuild();
     if (!this.scene) return;
     this.drawHeader();
     this.tab.update();
@@ -696,10 +1168,8 @@ class RunView {
   build() {
     const scene = this.model.get("scene");
     if (!scene.nodes) return;
-    this.scene = scene;
-    this.index = new Map(scene.steps.map((step, i) => [step.key, i]));
-    this.nodeOf = new Map(scene.nodes.flatMap((node, i) => node.steps.map((step) => [step, i])));
-    const kinds = { Graph: GraphTab, Results: ResultsTab, Timeline: TimelineTab, Latency: LatencyTab, Steps: StepsTab };
+    this.take(scene);
+    const kinds = { Graph: GraphTab, Results: ResultsTab, Timeline: TimelineTab, Latency: LatencyTab, Steps: StepsTab, Events: EventsTab };
     this.makeTab = (name) => new kinds[name](this);
     this.made = {};
     this.panel = new Panel(this);
@@ -713,6 +1183,100 @@ class RunView {
     this.resize(this.main.clientWidth);
   }
 
+  take(scene) {
+    this.scene = scene;
+    this.index = new Map(scene.steps.map((step, i) => [step.key, i]));
+    this.nodeOf = new Map(scene.nodes.flatMap((node, i) => node.steps.map((step) => [step, i])));
+    this.needed = scene.steps.map(() => []);
+    scene.steps.forEach((step, i) => step.needs.forEach((need) => this.needed[need].push(i)));
+  }
+
+  // Another run of the workflow: what was fetched of the last one is not of this one.
+  beginAgain(count) {
+    if (this.runs === count) return;
+    this.runs = count;
+    this.panel?.answers.clear();
+    this.cancel.disabled = false;
+    this.cancel.textContent = "Cancel";
+    this.said.hidden = !count;
+    write(this.said, this.model.get("again")?.text ?? "");
+  }
+
+  // Something was folded or unfolded: the graph is another, the rest is as before.
+  rebuild() {
+    const last = this.made.Graph;
+    const eye = this.eye ?? 0;
+    const place = last.place(this.nodeOf.get(eye));
+    const inside = last.element.contains(document.activeElement);
+    this.take(this.model.get("scene"));
+    const graph = new GraphTab(this, last);
+    this.made.Graph = graph;
+    graph.element.hidden = last.element.hidden;
+    last.element.replaceWith(graph.element);
+    if (this.tab === last) this.tab = graph;
+    if (this.openedNode !== null) this.openedNode = this.nodeOf.get(this.opened[0]);
+    graph.resize();
+    graph.update();
+    graph.tick();
+    const node = this.nodeOf.get(eye);
+    if (graph.element.hidden) return;
+    graph.putAt(node, place);
+    if (inside || document.activeElement === document.body) graph.nodes[node].group.focus({ preventScroll: true });
+  }
+
+  fold(names, closed) {
+    const fold = this.scene.folds.find((f) => names.includes(f.name));
+    if (!fold) return;
+    // The first of its steps is what a person looks at.
+    [this.eye] = fold.steps;
+    this.send({ kind: "fold", names, closed });
+    this.waitFor("fold", () => this.scene.folds.find((f) => f.name === fold.name)?.closed === closed);
+  }
+
+  foldOf(index) {
+    const { steps, name } = this.scene.nodes[index];
+    const fold = this.scene.folds.find((f) => (steps.length > 1 ? f.name === name : f.steps.includes(steps[0])));
+    if (fold) this.fold([fold.name], !fold.closed);
+  }
+
+  // --- the kernel ---
+
+  send(content) {
+    try {
+      this.model.send(content);
+      return true;
+    } catch {
+      this.showLost(GONE);
+      return false;
+    }
+  }
+
+  // `heard` is called with what is known: first, if the kernel takes long, with a hint; then with its answer.
+  ask(what, step, heard) {
+    const id = (this.asked += 1);
+    const patience = setTimeout(() => heard({ waiting: true, hint: SLOW }), PATIENCE_MS);
+    this.questions.set(id, { heard, patience });
+    if (!this.send({ kind: "ask", id, what, step })) this.answer({ kind: "answer", id, error: GONE });
+  }
+
+  answer(content) {
+    const question = content?.kind === "answer" && this.questions.get(content.id);
+    if (!question) return;
+    this.questions.delete(content.id);
+    clearTimeout(question.patience);
+    question.heard(content);
+    this.showLost(content.error === GONE ? GONE : "");
+  }
+
+  waitFor(name, came) {
+    setTimeout(() => !came() && this.showLost(SLOW), PATIENCE_MS);
+  }
+
+  showLost(text) {
+    this.lost.hidden = !text;
+    write(this.lost, text);
+  }
+
   drawHeader() {
     const { state } = this;
     const going = state.status === "running";
@@ -723,7 +1287,12 @@ class RunView {
     this.cancel.classList.toggle("mpreg-gone", !going);
     const total = state.steps.status.length;
     PROGRESS.forEach((status, i) => (this.segments[i].style.width = percent(state.counts[status] ?? 0, total)));
-    if (!going) write(this.clock, known(state.duration_s));
+    if (!going) [this.clock, this.left].forEach((part, i) => write(part, i ? "" : known(state.duration_s)));
+    if (going && this.lost.textContent === SLOW) this.showLost("");
+  }
+
+  dependents(step) {
+    return this.needed[step];
   }
 
   // A clock only while something runs: a finished run costs nothing.
@@ -737,6 +1306,7 @@ class RunView {
   tick() {
     if (document.hidden || !this.root.offsetParent) return;
     write(this.clock, ticking(this.now()));
+    write(this.left, this.rest());
     this.tab.tick?.();
     this.panel.tick();
   }
@@ -744,6 +1314,15 @@ class RunView {
   // Seconds since the run began.
   now() {
     return this.state.now_s + (performance.now() - CAME_MS.get(this.state)) / 1000;
+  }
+
+  // Counts down between two estimates; what is nearly over needs no figure.
+  rest() {
+    const { left_s, at_least, now_s } = this.state;
+    const left = left_s === null ? 0 : left_s - (this.now() - now_s);
+    if (left < 1) return "";
+    const about = left < 10 ? Math.round(left) : left < 60 ? Math.round(left / 5) * 5 : Math.round(left / 60) * 60;
+    return at_least ? `at least ${duration(about).replace(/\.\d+| 0 s$/g, "")} left` : `~${duration(about).replace(/\.\d+| 0 s$/g, "")} left`;
   }
 
   elapsed(step) {
@@ -754,12 +1333,23 @@ class RunView {
     return this.state.folded[index] ?? this.state.steps.status[this.scene.nodes[index].steps[0]];
   }
 
-  words(steps) {
+  // The state of several steps is computed in Python for those that are one box; of others the first that has not ended.
+  countedStatus(steps) {
+    if (this.openedNode !== null && this.scene.nodes[this.openedNode].steps.length > 1) return this.nodeStatus(this.openedNode);
     const { status } = this.state.steps;
-    if (steps.length === 1) return status[steps[0]];
+    return status[steps.find((i) => !ENDED.has(status[i])) ?? steps[0]];
+  }
+
+  count(steps) {
+    const { status } = this.state.steps;
     const counts = new Map();
     for (const i of steps) counts.set(status[i], (counts.get(status[i]) ?? 0) + 1);
-    return `${steps.length} steps: ${[...counts].map(([s, n]) => `${n} ${s}`).join(", ")}`;
+    return counts;
+  }
+
+  words(steps) {
+    if (steps.length === 1) return this.state.steps.status[steps[0]];
+    return `${steps.length} steps: ${[...this.count(steps)].map(([s, n]) => `${n} ${s}`).join(", ")}`;
   }
 
   select(name) {
@@ -790,10 +1380,17 @@ class RunView {
   }
 
   openNode(index) {
-    this.show(this.scene.nodes[index].steps, index);
+    const { steps, name } = this.scene.nodes[index];
+    this.openedFold = steps.length > 1 ? name : null;
+    this.show(steps, index);
+  }
+
+  get openedName() {
+    return this.openedFold ?? "";
   }
 
   open(step) {
+    this.openedFold = null;
     this.show([step], this.nodeOf.get(step) ?? null);
   }
 
@@ -804,7 +1401,8 @@ class RunView {
     this.panel.tick();
     this.made.Graph?.showOpened();
     this.panel.close.focus({ preventScroll: true });
-    if (steps.length === 1) this.model.send({ kind: "open", step: steps[0] });
+    if (this.tab === this.made.Graph && node !== null) this.tab.reveal(node);
+    if (steps.length === 1) this.send({ kind: "open", step: steps[0] });
   }
 
   shut() {
@@ -815,7 +1413,8 @@ class RunView {
   }
 
   sendCancel() {
-    this.model.send({ kind: "cancel" });
+    if (!this.send({ kind: "cancel" })) return;
+    this.waitFor("cancel", () => this.state.status !== "running");
     this.cancel.disabled = true;
     this.cancel.textContent = "Cancelling…";
   }

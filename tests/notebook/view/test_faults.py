@@ -97,8 +97,9 @@ def test_a_lost_attempt_names_what_befell_its_node():
     assert blamed(record, clean.earlier[0]) == "process killed"
     assert blamed(record, clean) == ""
     assert blamed(runs.failed(), runs.failed().steps[StepName("clean")]) == ""
-    (line,) = detail(record, {})["steps"]["1"]["earlier"]
-    assert line == "Attempt 1 on process, after process killed: NodeLostError: node 'process' went away"
+    first = detail(record, {})["steps"]["1"]["attempts"][0]
+    assert (first["number"], first["node"]) == (1, "process")
+    assert first["outcome"] == "after process killed: NodeLostError: node 'process' went away"
 
 
 def test_every_picture_says_it_in_words():

@@ -189,3 +189,16 @@ def test_a_huge_run_is_saved_without_a_bar_for_each_step():
     assert "5,000 steps are too many for pictures" in html
     assert "mpreg-timing" in html
     assert 'alt="Timeline' not in html
+
+
+def test_the_plan_of_a_run_says_that_it_was_not_run():
+    html = run_html(RunRecord.of([Opened(0.0, runs.PIPELINE)]), {}, begun=False)
+
+    assert "<b>4 steps, not run</b>" in html
+    assert "0 of 4" not in html
+    assert "Events" not in html
+
+
+def test_events_stand_in_columns_and_the_last_ones_of_many():
+    assert "failed   clean    process  attempt 1: ValueError" in run_html(runs.failed(), {})
+    assert "(the last 50 of " in run_html(runs.fan(100), {})

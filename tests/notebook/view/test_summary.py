@@ -5,8 +5,10 @@ import json
 import pytest
 
 from mpreg_lab.notebook.view.picture import picture
-from mpreg_lab.notebook.view.summary import detail, headline, run_repr, state
+from mpreg_lab.notebook.view.summary import detail, headline, planned, run_repr, state
 from mpreg_lab.types import FunctionName, NodeName, StepName
+from mpreg_lab.workflow.model import Ref, Step, Workflow
+from mpreg_lab.workflow.plan import validate
 from mpreg_lab.workflow.record import Ended, Failed, Failure, Finished, Opened, RunRecord, RunStatus, StepPlan
 
 from . import runs
@@ -50,9 +52,10 @@ def test_details_are_left_out_where_there_are_none():
     assert set(shown["steps"]) == {"0", "1", "2", "3"}
     assert shown["steps"]["0"] == {"printed": "180 rows read\n"}
     assert shown["steps"]["1"]["failure"]["type_name"] == "ValueError"
-    assert list(shown["steps"]["1"]["earlier"]) == [
-        "Attempt 1 on process: ValueError: could not convert string to float: 'n/a'"
-    ]
+    first, second = shown["steps"]["1"]["attempts"]
+    assert (first["node"], first["sent_s"], first["started_s"], first["ended_s"]) == ("process", 0.017, 0.018, 0.030)
+    assert first["outcome"] == "ValueError: could not convert string to float: 'n/a'"
+    assert (second["number"], second["node"], second["outcome"]) == (2, "output", "failed: ValueError")
     assert shown["steps"]["2"] == {"because": "clean"}
 
 
@@ -69,6 +72,69 @@ def test_what_is_sent_stays_small():
 
     assert len(json.dumps(state(record))) < 100_000
     assert len(json.dumps(detail(record, loud))) < 2_000_000
+
+
+def test_long_output_is_cut_and_says_how_long_it_is():
+    record = RunRecord.of([Opened(0.0, (runs.plan("x"),))])
+    record.apply(Finished(0.1, StepName("x"), NodeName("a"), printed="y" * 60_000))
+
+    (step,) = detail(record, {})["steps"].values()
+
+    assert (len(step["printed"]), step["printed_chars"]) == (20_000, 60_000)
+
+
+def test_what_is_left_is_told_while_the_run_goes_on():
+    assert state(runs.fan(8, ended=False))["at_least"]
+    assert state(runs.fan(8, ended=False))["left_s"] > 0
+    assert state(runs.pipeline())["left_s"] is None
+
+
+def test_the_last_events_are_sent():
+    shown = detail(runs.fan(1000), {})
+
+    assert len(shown["events"]) == 500
+    assert shown["earlier_events"] > 1000
+    assert shown["events"][-1]["what"] == "ended"
+
+
+def test_a_workflow_that_nobody_began_is_not_run():
+    assert planned(runs.running()) == "4 steps, not run"
+    assert planned(RunRecord.of([Opened(0.0, (runs.plan("a"),), name="flippers")])) == "flippers, 1 step, not run"
+
+
+def test_arguments_name_the_steps_they_refer_to():
+    workflow = Workflow([Step("chunks", "split", (3,)), Step("best", "best_of", (Ref("chunks")["a"],), {"n": 2})])
+    record = RunRecord.of([validate(workflow).opened()])
+
+    chunks, best = json.loads(json.dumps(picture(record, workflow)))["steps"]
+
+    assert chunks["arguments"] == [{"name": "1", "pieces": [{"text": "3"}]}]
+    assert best["arguments"][0] == {"name": "1", "pieces": [{"text": "chunks['a']", "step": 0}]}
+    assert best["arguments"][1] == {"name": "n", "pieces": [{"text": "2"}]}
+    assert picture(record)["steps"][1]["arguments"] == ()
+
+
+def test_boxes_are_read_after_those_that_they_need():
+    for record in (runs.pipeline(), runs.fan(9), runs.fan(40)):
+        shown = picture(record)
+        place = {node: at for at, node in enumerate(shown["order"])}
+        assert all(place[edge["source"]] < place[edge["target"]] for edge in shown["edges"])
+        assert sorted(shown["order"]) == list(range(len(shown["nodes"])))
+
+
+def test_an_open_fan_out_has_a_frame_around_its_boxes_and_a_closed_one_has_none():
+    (fold,) = picture(runs.fan(6))["folds"]
+    x, y, width, height = fold["frame"]
+    assert (fold["name"], fold["closed"], fold["steps"]) == ("scores", False, [1, 2, 3, 4, 5, 6])
+    assert fold["label"] == "scores \N{MULTIPLICATION SIGN}6"
+    for node in picture(runs.fan(6))["nodes"][1:7]:
+        assert x < node["x"]
+        assert node["x"] + node["width"] < x + width
+        assert y < node["y"]
+        assert node["y"] + node["height"] < y + height
+
+    (closed,) = picture(runs.fan(6), folded={"scores"})["folds"]
+    assert (closed["closed"], closed["frame"]) == (True, None)
 
 
 def test_hostile_texts_can_be_sent():

@@ -1,13 +1,18 @@
 """The Python side of the widget; a browser looks at the other one."""
 
 import ast
+import json
 import threading
 from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
 
+import pandas as pd
 from ipywidgets import Widget
 
 from mpreg_lab.notebook.view.palette import PALETTE
 from mpreg_lab.notebook.widgets.run_view import RunView
+from mpreg_lab.types import StepName
 from mpreg_lab.workflow.record import RunRecord
 from tests.notebook.view import runs
 
@@ -72,10 +77,107 @@ def test_messages_that_make_no_sense_are_ignored():
     heard: list[str] = []
     view.on_open(heard.append)
 
-    for content in ({"kind": "open", "step": 99}, {"kind": "open", "step": -1}, {"kind": "x"}, None, 5):
+    for content in (
+        {"kind": "open", "step": 99},
+        {"kind": "open", "step": -1},
+        {"kind": "ask", "id": 1, "what": "result", "step": 99},
+        {"kind": "ask", "id": "x", "what": 5, "step": 1},
+        {"kind": "fold", "names": "rows", "closed": True},
+        {"kind": "x"},
+        None,
+        5,
+    ):
         view._handle(view, content, [])
 
     assert heard == []
+
+
+def answers(view: RunView, *questions: dict[str, Any]) -> list[dict[str, Any]]:
+    """What the page would hear, one answer a question."""
+    heard: SimpleQueue[dict[str, Any]] = SimpleQueue()
+    view.send = lambda content, buffers=None: heard.put(content)
+    for number, question in enumerate(questions):
+        view._handle(view, {"kind": "ask", "id": number, **question}, [])
+    return sorted((heard.get(timeout=10) for _ in questions), key=lambda answer: answer["id"])
+
+
+def test_a_result_is_fetched_when_the_page_asks_and_stands_in_no_trait():
+    view = RunView(runs.pipeline())
+    view.fetch_with(lambda step: pd.DataFrame({step: ["a secret of 26 characters."]}))
+
+    (answer,) = answers(view, {"what": "result", "step": 1})
+
+    assert "a secret of 26 characters." in answer["result"]["html"]
+    assert (answer["kind"], answer["id"]) == ("answer", 0)
+    assert "a secret of 26 characters." not in json.dumps(view.get_state(), default=str)
+    assert view.able == ["fetch"]
+
+
+def test_what_goes_wrong_is_the_answer():
+    view = RunView(runs.pipeline())
+
+    def lost(step: str) -> object:
+        raise ConnectionError(f"the result of {step!r} is gone")
+
+    none, _ = answers(view, {"what": "result", "step": 1}, {"what": "alive", "step": 0})
+    view.fetch_with(lost)
+    gone, other = answers(view, {"what": "result", "step": 1}, {"what": "\x1b[2J", "step": 1})
+
+    assert none["error"] == "This view cannot answer 'result'"
+    assert gone["error"] == "ConnectionError: the result of 'clean' is gone"
+    assert other["error"] == "This view cannot answer '\\\\x1b[2J'"
+
+
+def test_a_slow_fetch_does_not_hold_up_other_questions():
+    view, go = RunView(runs.failed()), threading.Event()
+    view.fetch_with(lambda step: go.wait(10))
+    heard: SimpleQueue[dict[str, Any]] = SimpleQueue()
+    view.send = lambda content, buffers=None: heard.put(content)
+
+    view._handle(view, {"kind": "ask", "id": 1, "what": "result", "step": 0}, [])
+    view._handle(view, {"kind": "ask", "id": 2, "what": "printed", "step": 1}, [])
+
+    assert heard.get(timeout=10) == {"kind": "answer", "id": 2, "printed": "row 17\n"}
+    go.set()
+    assert heard.get(timeout=10)["id"] == 1
+
+
+def test_all_of_a_long_output_and_traceback_can_be_asked_for():
+    record = runs.failed()
+    step = record.steps[StepName("clean")]
+    step.printed = "x" * 60_000
+    assert step.failure is not None
+    view = RunView(record)
+
+    printed, trace = answers(view, {"what": "printed", "step": 1}, {"what": "trace", "step": 1})
+
+    assert len(view.detail["steps"]["1"]["printed"]) == 20_000
+    assert printed["printed"] == "x" * 60_000
+    assert "".join(part["text"] for part in trace["trace"]) == step.failure.traceback
+
+
+def test_folding_places_the_boxes_anew_and_keeps_the_state():
+    view = RunView(runs.fan(5, ended=False))
+    assert view.state["folded"] == {}
+
+    view._handle(view, {"kind": "fold", "names": ["scores", "no such fold", 5], "closed": True}, [])
+    assert [node["steps"] for node in view.scene["nodes"]] == [[0], [1, 2, 3, 4, 5], [6]]
+    assert view.state["folded"] == {"1": "running"}
+
+    view.update(runs.fan(5))
+    assert view.state["folded"] == {"1": "done"}
+
+    view._handle(view, {"kind": "fold", "names": ["scores"], "closed": False}, [])
+    assert len(view.scene["nodes"]) == 7
+    assert view.state["folded"] == {}
+
+
+def test_large_runs_begin_folded():
+    view = RunView(runs.fan(400))
+
+    assert [len(node["steps"]) for node in view.scene["nodes"]] == [1, 400, 1]
+    view.fold({"scores"}, closed=False)
+    assert len(view.scene["nodes"]) == 402
 
 
 def test_the_page_never_gets_markup_from_a_text():
