@@ -24,6 +24,7 @@ from mpreg_lab.errors import (
 )
 from mpreg_lab.protocol.commands import RPCCommand, workflow_of
 from mpreg_lab.protocol.messages import (
+    ClearCache,
     Describe,
     Described,
     Fetch,
@@ -148,8 +149,7 @@ class AsyncClient:
             return (await run).results[name]
         finally:
             # This runs in the context of the caller, by which a notebook knows the cell.
-            if printed := run.record.steps[name].printed:
-                sys.stdout.write(printed)
+            print_out(run)
 
     async def request(self, commands: Iterable[RPCCommand], timeout: float | None = None) -> dict[str, Any]:
         """Run steps written as MPREG writes them, and give back the results of the last ones, by name.
@@ -197,6 +197,11 @@ class AsyncClient:
         """
         peer = await self._line.connect()
         await peer.request(Meet(_unique(), url))
+
+    async def clear_cache(self) -> None:
+        """Forget the results that all nodes keep for equal steps: see `cache()`."""
+        peer = await self._line.connect()
+        await peer.request(ClearCache(_unique()))
 
     async def close(self) -> None:
         """End the connection; runs under way are cancelled by the node. May be called twice."""
@@ -350,6 +355,13 @@ def _submit(run: RunId, plan: Plan, timeout_s: float | None, rerun: Rerun | None
         keep=True,
         rerun=rerun,
     )
+
+
+def print_out(run: Run) -> None:
+    """Print what the steps of a run printed, here."""
+    for step in run.record.steps.values():
+        if step.printed:
+            sys.stdout.write(step.printed)
 
 
 def check_arguments(workflow: Workflow, check: Callable[[Any, str], object] = check_serialisable) -> None:

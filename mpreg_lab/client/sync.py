@@ -157,6 +157,11 @@ class Client:
             self._watch = watch
         return self._watch
 
+    @verb
+    def clear_cache(self) -> None:
+        """Forget the results that all nodes keep for equal steps: see `cache()`."""
+        self._call(self._aio.clear_cache(), "clear_cache()")
+
     # --- awaitable on any loop ---
 
     async def run_async(self, workflow: Workflow, *, timeout: float | None = None, check: bool = True) -> Run:
@@ -172,12 +177,17 @@ class Client:
         """As `call`, awaitable on any loop; cancelling the awaiting task cancels the call."""
         return await self._awaited(self._aio.call(function, *args, **kwargs))
 
+    async def request_async(self, commands: Iterable[RPCCommand], timeout: float | None = None) -> dict[str, Any]:
+        """As `request`, awaitable on any loop; cancelling the awaiting task cancels the run."""
+        return (await self.run_async(workflow_of(commands), timeout=timeout)).results
+
     async def members_async(self) -> tuple[Member, ...]:
         """As `members`, awaitable on any loop."""
         return await self._awaited(self._aio.members())
 
     status_async = twin(status)
     watch_async = twin(watch)
+    clear_cache_async = twin(clear_cache)
 
     @classmethod
     async def connect_async(cls, url: str, *, token: str | None = None, tls: TlsLike | None = None) -> Self:

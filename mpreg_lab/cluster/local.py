@@ -222,6 +222,12 @@ class LocalCluster:
         self._check_running()
         return await asyncio.wrap_future(self._loop.spawn(self._aio.call(function, *args, **kwargs)))
 
+    @verb
+    def clear_cache(self) -> None:
+        """Forget the results that all nodes keep for equal steps: `| cache()`, `Step(cache=True)`."""
+        self._check_running()
+        self._client.clear_cache()
+
     # --- functions ---
 
     @overload
@@ -492,6 +498,7 @@ class LocalCluster:
     join_async = twin(join)
     status_async = twin(status)
     watch_async = twin(watch)
+    clear_cache_async = twin(clear_cache)
     stop_async = twin(stop)
 
     async def __aenter__(self) -> Self:

@@ -14,6 +14,7 @@ from mpreg_lab.transport.peer import Peer
 from mpreg_lab.types import NodeName, RunId, StepName
 
 from . import executor
+from .cache import Cache
 from .executor import Executor, Job
 from .functions import FunctionTable
 
@@ -57,9 +58,9 @@ class Load(NamedTuple):
 class GivenCalls:
     """What one node has to do, and what it has made. On the node's loop."""
 
-    def __init__(self, host: GivingHost, functions: FunctionTable, slots: int) -> None:
+    def __init__(self, host: GivingHost, functions: FunctionTable, slots: int, cache: Cache) -> None:
         self._host = host
-        self._executor = Executor(functions, slots, self._report, host.got_busy, node=host.name)
+        self._executor = Executor(functions, slots, self._report, host.got_busy, node=host.name, cache=cache)
         self._values: dict[RunId, dict[StepName, Payload]] = {}
         self._origins: dict[RunId, tuple[NodeName, Report]] = {}
         self._taken: dict[RunId, set[tuple[int, int]]] = {}

@@ -3,10 +3,10 @@
 // file: no build, nothing from the network. From top to bottom: small tools, the tabs, the panel of a step, the whole.
 
 const SVG = "http://www.w3.org/2000/svg";
-const ENDED = new Set(["done", "reused", "failed", "skipped", "cancelled"]);
-const SUCCEEDED = new Set(["done", "reused"]);
+const ENDED = new Set(["done", "reused", "cached", "failed", "skipped", "cancelled"]);
+const SUCCEEDED = new Set(["done", "reused", "cached"]);
 const BROKEN = new Set(["failed", "retrying", "cancelled"]);
-const PROGRESS = ["done", "reused", "failed", "cancelled", "skipped", "retrying", "running"];
+const PROGRESS = ["done", "reused", "cached", "failed", "cancelled", "skipped", "retrying", "running"];
 const TABS = ["Graph", "Results", "Timeline", "Latency", "Steps", "Events"];
 const MARGIN = 16;
 const LARGE = 200; // Boxes; of more, those out of sight are drawn without text: painting them takes the time.
