@@ -581,7 +581,10 @@ class LocalCluster:
     async def _restart(self, handle: Handle) -> None:
         if handle.alive:
             await self._stop_node(handle)
-        await self._leave(handle)
+        else:
+            # One that died by itself has left its pipes.
+            await handle.stop()
+            await self._leave(handle)
         self._handles[self._handles.index(handle)], up_s = await self._bring_in(handle.spec)
         self._polite.discard(handle.spec.name)
         await self._fault_log.befalls(Restart(handle.spec.name), up_s)
