@@ -178,6 +178,37 @@ def death(count: int, seed: int, loss: float = 0.0, *, calm_s: float = 5.0, unti
     )
 
 
+class CutOff(NamedTuple):
+    """What it showed that one node was cut off from all others."""
+
+    others_s: float
+    """Until the last of the others knew. Infinite if some never did."""
+    itself_s: float
+    """Until it had given up the last of the others."""
+    false_deaths: int
+
+
+def cut_off(count: int, seed: int, *, calm_s: float = 3.0, until_s: float = 30.0) -> CutOff:
+    """One node of a calm cluster hears nobody any more, and nobody hears it."""
+    network = Network(count, seed)
+    network.run(calm_s)
+    alone = NodeName(f"n{network.rng.randrange(count)}")
+    network.cut = lambda sender, to: (sender == alone) != (to == alone)
+    cut_s = network.now_s
+    by_others = network.lost_s.setdefault(alone, {})
+
+    def by_itself() -> list[float]:
+        return [heard[alone] for heard in network.lost_s.values() if alone in heard]
+
+    network.run(cut_s + until_s, enough=lambda: len(by_others) == len(by_itself()) == count - 1)
+    latest_s = [
+        max(times_s) - cut_s if len(times_s) == count - 1 else float("inf")
+        for times_s in (list(by_others.values()), by_itself())
+    ]
+    false_deaths = sum(len(heard.keys() - {alone}) for name, heard in network.lost_s.items() if name != alone)
+    return CutOff(*latest_s, false_deaths)
+
+
 def healing(count: int, seed: int, *, apart_s: float = 20.0, until_s: float = 120.0) -> tuple[float, int]:
     """The cluster falls into two halves and is mended: how long until all know all again, and the hash of the trace."""
     network = Network(count, seed)
@@ -239,6 +270,16 @@ def main() -> None:
             began_s = time.perf_counter()
             outcomes = list(pool.map(_simulate, [case] * case.seeds, range(case.seeds)))
             print(_line(case, outcomes, time.perf_counter() - began_s), flush=True)
+        print(
+            "\nOne node is cut off. Seconds until the last of the others knows, and until it has given up all others:\n"
+        )
+        for count in (3, 6, 10, 20, 50):
+            cuts = list(pool.map(cut_off, [count] * 100, range(100)))
+            others_s, itself_s = max(cut.others_s for cut in cuts), max(cut.itself_s for cut in cuts)
+            print(
+                f"{count:>6} nodes {others_s:>7.2f} {itself_s:>7.2f}   false {sum(c.false_deaths for c in cuts)}",
+                flush=True,
+            )
         print("\nTwo halves of a cluster hear nothing of each other for 20 s. Seconds until all know all again:\n")
         for count in (10, 100):
             (took_s, trace), *_ = pool.map(healing, [count], [0])

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         RunFailedError,
         WorkflowError,
     )
+    from mpreg_lab.protocol.commands import RPCCommand
     from mpreg_lab.step_context import CurrentStep, current_step
     from mpreg_lab.transport.tls import Tls
     from mpreg_lab.workflow.model import Group, Ref, Step, Workflow
@@ -47,6 +48,7 @@ __all__ = [
     "MpregError",
     "NoStepError",
     "NotationError",
+    "RPCCommand",
     "Ref",
     "RoutingError",
     "Run",
@@ -82,6 +84,7 @@ _HOME = {
     "MpregError": "errors",
     "NoStepError": "errors",
     "NotationError": "errors",
+    "RPCCommand": "protocol.commands",
     "Ref": "workflow.model",
     "RoutingError": "errors",
     "Run": "client.run",

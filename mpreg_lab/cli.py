@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import importlib.util
+import json
 import os
 import shutil
 import signal
@@ -28,6 +29,7 @@ from mpreg_lab.cluster.token_file import read_token
 from mpreg_lab.errors import FunctionError, MpregError, NotationError
 from mpreg_lab.examples import EXAMPLES, load, offer
 from mpreg_lab.protocol.messages import Described
+from mpreg_lab.protocol.plain_json import plain
 from mpreg_lab.transport.tls import Tls
 from mpreg_lab.types import Secret
 
@@ -83,28 +85,35 @@ def _demo(options: argparse.Namespace) -> int:
         return _show(cluster.run(example.workflow(), check=False))
 
 
-def _run(options: argparse.Namespace) -> int:
-    path = Path(options.file)
+def _text_of(file: str) -> str:
+    if file == "-":
+        return sys.stdin.read()
+    path = Path(file)
     if not path.exists() or path.is_dir():
         what = "is a folder, not a file" if path.is_dir() else "is not there"
-        raise UsageError(f"cannot run {options.file}: it {what}")
+        raise UsageError(f"cannot run {file}: it {what}")
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as exc:
-        raise UsageError(f"{options.file} is no text file: {exc.reason} at byte {exc.start}") from exc
+        raise UsageError(f"{file} is no text file: {exc.reason} at byte {exc.start}") from exc
+
+
+def _run(options: argparse.Namespace) -> int:
+    text = _text_of(options.file)
     offered = _offered(options.functions) if options.functions else None
     workflow = _parsed(text, options.file, vars(offered.module) if offered else {})
+    show = _print_json if options.json else _show
     if options.connect:
         if offered is not None:
             raise UsageError("--functions goes with a cluster of our own: a cluster reached by --connect has its own")
         with Client(options.connect, token=_token(options), tls=_tls(options)) as client:
-            return _show(client.run(workflow, timeout=options.timeout, check=False))
+            return show(client.run(workflow, timeout=options.timeout, check=False))
     if options.token_file or options.ca:
         raise UsageError("--token-file and --ca go with --connect: a cluster of our own needs neither")
     with LocalCluster(_nodes(offered), name="run") as cluster:
         if offered is not None:
             _register(cluster, offered)
-        return _show(cluster.run(workflow, timeout=options.timeout, check=False))
+        return show(cluster.run(workflow, timeout=options.timeout, check=False))
 
 
 def _node(options: argparse.Namespace) -> int:
@@ -166,6 +175,18 @@ def _show(run: Run) -> int:
         raise run.exception
     print(run_text(run.record, run.results, width=width, colour=colour))
     return 0 if run.exception is None else 1
+
+
+def _print_json(run: Run) -> int:
+    if run.exception is not None and not run.record.failed:
+        raise run.exception
+    for step in run.record.failed:
+        assert step.failure is not None
+        print(f"mpreg-lab: step {step.name!r}: {step.failure.type_name}: {step.failure.message}", file=sys.stderr)
+    if run.exception is not None:
+        return 1
+    print(json.dumps(plain(run.results), ensure_ascii=False))
+    return 0
 
 
 def _example(name: str) -> ModuleType:
@@ -263,7 +284,8 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--list", action="store_true", help="list the examples, each with what it shows")
     demo.set_defaults(act=_demo)
     run = commands.add_parser("run", help="run a file that holds a workflow in the notation")
-    run.add_argument("file", metavar="FILE")
+    run.add_argument("file", metavar="FILE", help="a workflow, one line for each step; - reads standard input")
+    run.add_argument("--json", action="store_true", help="print the results alone, as JSON")
     run.add_argument("--functions", metavar="MODULE", help="a module or .py file with the functions, nodes() and data")
     run.add_argument("--connect", metavar="URL", help="a cluster that runs already: any node of it")
     run.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="cancel the run when it takes longer")

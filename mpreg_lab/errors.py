@@ -36,6 +36,7 @@ MpregError
 ├── ConnectError (ConnectionError)    nobody answers, or the door is locked
 ├── ConnectionLostError (ConnectionError)
 ├── ProtocolError                     a frame that makes no sense
+├── ClockError (RuntimeError)         virtual time cannot go on
 ├── WrongThreadError (RuntimeError)   a blocking verb was called on the loop that would serve it
 ├── NoStepError (RuntimeError)        current_step() was called where no step runs
 └── MagicError                        a %mpreg line or its options are wrong
@@ -50,6 +51,7 @@ from typing import Any
 
 __all__ = [
     "ArgumentsError",
+    "ClockError",
     "ClusterError",
     "ClusterSpecError",
     "ClusterStoppedError",
@@ -329,6 +331,10 @@ class ConnectionLostError(MpregError, ConnectionError):
 
 class ProtocolError(MpregError):
     """A frame that makes no sense."""
+
+
+class ClockError(MpregError, RuntimeError):
+    """Virtual time cannot go on: nothing is left that would ever happen, or somebody works in real time."""
 
 
 class WrongThreadError(MpregError, RuntimeError):

@@ -1,5 +1,6 @@
 """The command line as a person uses it: in a process of its own, in a terminal of 80 columns."""
 
+import io
 import os
 import subprocess
 import sys
@@ -78,6 +79,21 @@ def test_run_uses_a_cluster_that_runs_elsewhere(tmp_path: Path, monkeypatch: pyt
 
     assert code == 0
     assert "hello you" in capsys.readouterr().out
+
+
+def test_run_reads_standard_input_and_prints_json(monkeypatch: pytest.MonkeyPatch, capsys):
+    monkeypatch.setattr("sys.stdin", io.StringIO("a = echo(1)\nb = echos(a, 2)\n"))
+
+    assert main(["run", "-", "--json"]) == 0
+    assert capsys.readouterr().out == '{"b": [1, 2]}\n'
+
+
+def test_run_tells_failures_apart_from_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
+    (tmp_path / "fails.py").write_text("def fail(x):\n    raise ZeroDivisionError(x)\n")
+    monkeypatch.setattr("sys.stdin", io.StringIO("a = fail('no')\n"))
+
+    assert main(["run", "-", "--json", "--functions", str(tmp_path / "fails.py")]) == 1
+    assert capsys.readouterr() == ("", "mpreg-lab: step 'a': ZeroDivisionError: no\n")
 
 
 def test_run_takes_the_token_from_a_file_and_the_authority_of_an_encrypted_cluster(tmp_path: Path, capsys):

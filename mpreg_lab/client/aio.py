@@ -7,7 +7,7 @@ import contextlib
 import secrets
 import sys
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from typing import Any, Self
 
@@ -22,7 +22,9 @@ from mpreg_lab.errors import (
     UnserialisableArgumentError,
     WorkflowError,
 )
+from mpreg_lab.protocol.commands import RPCCommand, workflow_of
 from mpreg_lab.protocol.messages import (
+    ClearCache,
     Describe,
     Described,
     Fetch,
@@ -147,8 +149,22 @@ class AsyncClient:
             return (await run).results[name]
         finally:
             # This runs in the context of the caller, by which a notebook knows the cell.
-            if printed := run.record.steps[name].printed:
-                sys.stdout.write(printed)
+            print_out(run)
+
+    async def request(self, commands: Iterable[RPCCommand], timeout: float | None = None) -> dict[str, Any]:
+        """Run steps written as MPREG writes them, and give back the results of the last ones, by name.
+
+        Args:
+            commands: Strings in their arguments that name another command stand for its result.
+            timeout: Seconds.
+
+        Raises:
+            WorkflowError: If they cannot run as they are written; nothing was sent.
+            RoutingError: If no node can run one of them; nothing ran.
+            RunTimeoutError: If they took longer.
+            Exception: What a function raised; of several, a RunFailedError.
+        """
+        return (await self.run(workflow_of(commands), timeout=timeout)).results
 
     async def members(self) -> tuple[Member, ...]:
         """The nodes of the cluster, with their resources and functions."""
@@ -181,6 +197,11 @@ class AsyncClient:
         """
         peer = await self._line.connect()
         await peer.request(Meet(_unique(), url))
+
+    async def clear_cache(self) -> None:
+        """Forget the results that all nodes keep for equal steps: see `cache()`."""
+        peer = await self._line.connect()
+        await peer.request(ClearCache(_unique()))
 
     async def close(self) -> None:
         """End the connection; runs under way are cancelled by the node. May be called twice."""
@@ -334,6 +355,13 @@ def _submit(run: RunId, plan: Plan, timeout_s: float | None, rerun: Rerun | None
         keep=True,
         rerun=rerun,
     )
+
+
+def print_out(run: Run) -> None:
+    """Print what the steps of a run printed, here."""
+    for step in run.record.steps.values():
+        if step.printed:
+            sys.stdout.write(step.printed)
 
 
 def check_arguments(workflow: Workflow, check: Callable[[Any, str], object] = check_serialisable) -> None:

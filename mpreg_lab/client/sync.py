@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, Self, TypeVar
 
 from mpreg_lab.errors import ConnectionLostError
 from mpreg_lab.loop_thread import LoopThread
+from mpreg_lab.protocol.commands import RPCCommand, workflow_of
 from mpreg_lab.protocol.messages import Member
 from mpreg_lab.transport.tls import TlsLike
 from mpreg_lab.workflow.model import Workflow
@@ -103,6 +104,11 @@ class Client:
         return self._call(self._aio.call(function, *args, **kwargs), "call()")
 
     @verb
+    def request(self, commands: Iterable[RPCCommand], timeout: float | None = None) -> dict[str, Any]:
+        """Run steps written as MPREG writes them, and give back the results of the last ones. See AsyncClient."""
+        return self.run(workflow_of(commands), timeout=timeout).results
+
+    @verb
     def members(self) -> tuple[Member, ...]:
         """The nodes of the cluster, with their resources and functions."""
         return self._call(self._aio.members(), "members()")
@@ -151,6 +157,11 @@ class Client:
             self._watch = watch
         return self._watch
 
+    @verb
+    def clear_cache(self) -> None:
+        """Forget the results that all nodes keep for equal steps: see `cache()`."""
+        self._call(self._aio.clear_cache(), "clear_cache()")
+
     # --- awaitable on any loop ---
 
     async def run_async(self, workflow: Workflow, *, timeout: float | None = None, check: bool = True) -> Run:
@@ -166,12 +177,17 @@ class Client:
         """As `call`, awaitable on any loop; cancelling the awaiting task cancels the call."""
         return await self._awaited(self._aio.call(function, *args, **kwargs))
 
+    async def request_async(self, commands: Iterable[RPCCommand], timeout: float | None = None) -> dict[str, Any]:
+        """As `request`, awaitable on any loop; cancelling the awaiting task cancels the run."""
+        return (await self.run_async(workflow_of(commands), timeout=timeout)).results
+
     async def members_async(self) -> tuple[Member, ...]:
         """As `members`, awaitable on any loop."""
         return await self._awaited(self._aio.members())
 
     status_async = twin(status)
     watch_async = twin(watch)
+    clear_cache_async = twin(clear_cache)
 
     @classmethod
     async def connect_async(cls, url: str, *, token: str | None = None, tls: TlsLike | None = None) -> Self:

@@ -11,7 +11,7 @@ from functools import partial
 from itertools import count
 from typing import Any, Self, TypeVar, overload
 
-from mpreg_lab.client.aio import check_arguments, check_timeout
+from mpreg_lab.client.aio import check_arguments, check_timeout, print_out
 from mpreg_lab.client.run import Run
 from mpreg_lab.client.verbs import in_a_thread, twin, verb
 from mpreg_lab.errors import ClusterStoppedError, FunctionError, RunCancelledError, RunTimeoutError
@@ -145,11 +145,15 @@ class DaskCluster:
             RoutingError: If none can.
             Exception: What it raised.
         """
-        return self.run(_one(function, args, kwargs)).results[function]
+        run = self.run(_one(function, args, kwargs), check=False)
+        print_out(run)
+        return run.wait().results[function]
 
     async def call_async(self, function: str, /, *args: Any, **kwargs: Any) -> Any:
         """As `call`, awaitable on any loop."""
-        return (await self.run_async(_one(function, args, kwargs))).results[function]
+        run = await self.run_async(_one(function, args, kwargs), check=False)
+        print_out(run)
+        return (await run).results[function]
 
     # --- functions ---
 

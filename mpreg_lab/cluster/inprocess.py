@@ -112,16 +112,21 @@ class InProcessLauncher:
         self._dial_url = dialler(door.token, door.tls)
         self._nodes: dict[NodeName, Node] = {}
 
-    async def start(self, spec: NodeSpec) -> InProcessHandle:
-        """Start a node."""
+    async def start(self, spec: NodeSpec, *, url: str | None = None, guests: bool | None = None) -> InProcessHandle:
+        """Start a node.
+
+        Args:
+            url: Where it listens. None: at any port of the door. guests: Whether who shows no token comes in to it.
+                None: as the door says.
+        """
         node, listener = await open_node(
             spec,
             self._cluster_id,
             partial(self.dial, spec.name),
             token=self._door.token,
-            guests=self._door.guests,
+            guests=self._door.guests if guests is None else guests,
             tls=self._door.tls,
-            url=self._door.url,
+            url=self._door.url if url is None else url,
             when_asked=self._transport == "memory",
         )
         self._nodes[spec.name] = node

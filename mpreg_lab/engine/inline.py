@@ -46,7 +46,7 @@ class InlineEngine:
         self._functions = functions
 
     def run(self, workflow: Workflow) -> InlineRun:
-        """Run it, on the caller's loop. Resources are ignored: everything is here.
+        """Run it, on the caller's loop. Resources are ignored: everything is here; `cache` too: nothing is kept.
 
         Raises:
             WorkflowError: If the workflow cannot run as it is written.

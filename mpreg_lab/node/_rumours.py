@@ -16,7 +16,9 @@ class Timing(msgspec.Struct, frozen=True):
     """The numbers of the protocol. docs/membership.md says why they are what they are."""
 
     period_s: float = 0.4
-    """One probe is sent in each."""
+    """As long as a probe takes, and in most clusters the next one waits."""
+    hurried_s: float = 0.22
+    hurried_up_to: int = 50
     direct_s: float = 0.15
     """After so long without an answer others are asked to try."""
     relay_s: float = 0.12
@@ -30,6 +32,10 @@ class Timing(msgspec.Struct, frozen=True):
     longest_suspicion: float = 2.0
     """How many times longer a suspicion lasts that nobody shares."""
     confirmations: int = 3
+    checks: int = 20
+    """About so many nodes, whatever the size of the cluster, probe a node at once that another one suspects."""
+    silence_s: float = 1.2
+    """Who hears nobody at all for so long takes itself for cut off, and suspects everybody."""
     retransmit_mult: int = 4
     rumours_a_message: int = 8
     pause_s: float = 0.1
@@ -56,6 +62,14 @@ class Timing(msgspec.Struct, frozen=True):
     def wanted(self, nodes: int) -> int:
         """How many others must share a suspicion; none in small clusters, where one node may be cut off from all."""
         return min(self.confirmations, max(0, nodes - 2) // 4)
+
+    def probe_every_s(self, nodes: int) -> float:
+        """Seconds from one probe to the next.
+
+        Shorter where a suspicion must be shared, so that a dead node is not missed by all for periods on end by chance;
+        a period in big clusters, where suspicions last longer than that anyway.
+        """
+        return self.hurried_s if self.wanted(nodes) and nodes <= self.hurried_up_to else self.period_s
 
     def transmissions(self, nodes: int) -> int:
         """How often each node passes a rumour on (SWIM, section 4.1)."""

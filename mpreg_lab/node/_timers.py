@@ -20,6 +20,7 @@ class Alarm(IntEnum):
     END_SUSPICION = 4
     RETRY = 5
     FORGET = 6
+    GIVE_UP_ALL = 7
 
 
 _OF_PROBES = (Alarm.ASK_HELPERS, Alarm.JUDGE)

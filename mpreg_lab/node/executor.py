@@ -10,7 +10,7 @@ import asyncio
 import reprlib
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from queue import SimpleQueue
 from time import perf_counter
 from typing import Any
@@ -21,12 +21,14 @@ from mpreg_lab.engine.failures import failure
 from mpreg_lab.engine.output import Printed, capture, install, uninstall
 from mpreg_lab.errors import RemoteError, UnknownFunctionError, UnserialisableResultError
 from mpreg_lab.lending import lend_while_waiting
-from mpreg_lab.protocol.messages import Call, CallFailed, CallReturned, CallStarted, Outcome
+from mpreg_lab.protocol.identity import UnstableValueError, call_key
+from mpreg_lab.protocol.messages import Caching, Call, CallFailed, CallReturned, CallStarted, Outcome
 from mpreg_lab.protocol.payload import CannotTravelError, Payload, check_serialisable
 from mpreg_lab.step_context import enter_step, leave_step
 from mpreg_lab.types import NodeName, RunId, StepName
 from mpreg_lab.workflow.references import substitute
 
+from .cache import Cache
 from .functions import Function, FunctionTable
 
 __all__ = ["Executor", "Job", "Report"]
@@ -67,9 +69,11 @@ class Executor:
     Args:
         busy: Called when there is something to do after there was nothing.
         node: Its name, for functions that ask where they run.
+        cache: Where results of equal calls are. None: nothing is cached.
 
     Attributes:
         ended: How many calls have ended, in whatever way.
+        late: How many of them when nobody waited for their answer any more; it was dropped.
     """
 
     def __init__(
@@ -80,10 +84,13 @@ class Executor:
         busy: Callable[[], object] = lambda: None,
         *,
         node: NodeName,
+        cache: Cache | None = None,
     ) -> None:
         self.ended = 0
+        self.late = 0
         self._busy = busy
         self._node = node
+        self._cache = cache
         self._functions = functions
         self._slots = slots
         self._report = report
@@ -230,8 +237,7 @@ class Executor:
                 if function is None:
                     raise _gone(call)
                 enter_step(job.run, call.step, call.attempt, self._node)
-                args, kwargs = _arguments(call, job.values)
-                outcome = _returned(job, call, function(*args, **kwargs), began_s, printed)
+                outcome = self._call(job, call, function, began_s, printed)
             except BaseException as error:  # noqa: BLE001  # a user's function; SystemExit too must not end the thread
                 outcome = _raised(job, call, error, began_s, printed)
             if not self._put(job, outcome):
@@ -262,12 +268,45 @@ class Executor:
             job.since_s = began_s = perf_counter()
             enter_step(job.run, call.step, call.attempt, self._node)
             try:
-                outcome = await _call_async(job, call, function, began_s, printed)
+                outcome = await self._call_async(job, call, function, began_s, printed)
             except asyncio.CancelledError:
                 break
             if not self._put(job, outcome):
                 break
         return True
+
+    def _call(self, job: Job, call: Call, function: Function, began_s: float, printed: Printed) -> CallReturned:
+        args, kwargs = _arguments(call, job.values)
+        if call.caching is None or self._cache is None:
+            return _returned(job, call, function(*args, **kwargs), began_s, printed)
+        key = _key(call, call.caching, function, args, kwargs, printed)
+        if key is not None and (found := self._cache.find_now(key, call.caching.ttl_s)) is not None:
+            return _cached(job, call, found, began_s)
+        returned = _returned(job, call, function(*args, **kwargs), began_s, printed)
+        if key is not None:
+            self._cache.keep(key, job.values[call.step])
+        return returned
+
+    async def _call_async(
+        self, job: Job, call: Call, function: Function, began_s: float, printed: Printed
+    ) -> CallReturned | CallFailed:
+        try:
+            args, kwargs = _arguments(call, job.values)
+            if call.caching is None or self._cache is None:
+                return _returned(job, call, await function(*args, **kwargs), began_s, printed)
+            key = _key(call, call.caching, function, args, kwargs, printed)
+            if key is not None and (found := await self._cache.find(key, call.caching.ttl_s)) is not None:
+                return _cached(job, call, found, began_s)
+            returned = _returned(job, call, await function(*args, **kwargs), began_s, printed)
+            if key is not None:
+                self._cache.keep(key, job.values[call.step])
+            return returned
+        except asyncio.CancelledError as error:
+            if call.key in job.dropped:
+                raise
+            return _raised(job, call, error, began_s, printed)  # the function cancelled itself
+        except BaseException as error:  # noqa: BLE001  # a user's function; SystemExit too must not end the loop
+            return _raised(job, call, error, began_s, printed)
 
     def _put(self, job: Job, outcome: CallReturned | CallFailed) -> bool:
         """Note an outcome; whether the lane goes on."""
@@ -321,6 +360,8 @@ class Executor:
                     # Nobody else has seen the outcome yet.
                     force_setattr(outcome, "idle_s", now_s - since_s)
                 by_run.setdefault(job.run, []).append(outcome)
+            else:
+                self.late += type(outcome) is not CallStarted
         for run, outcomes in by_run.items():
             self._report(run, outcomes)
 
@@ -352,20 +393,6 @@ def _arguments(call: Call, values: dict[StepName, Payload]) -> tuple[tuple[Any, 
     return args, kwargs
 
 
-async def _call_async(
-    job: Job, call: Call, function: Function, began_s: float, printed: Printed
-) -> CallReturned | CallFailed:
-    try:
-        args, kwargs = _arguments(call, job.values)
-        return _returned(job, call, await function(*args, **kwargs), began_s, printed)
-    except asyncio.CancelledError as error:
-        if call.key in job.dropped:
-            raise
-        return _raised(job, call, error, began_s, printed)  # the function cancelled itself
-    except BaseException as error:  # noqa: BLE001  # a user's function; SystemExit too must not end the loop
-        return _raised(job, call, error, began_s, printed)
-
-
 def _returned(job: Job, call: Call, value: Any, began_s: float, printed: Printed) -> CallReturned:
     ran_s = perf_counter() - began_s
     payload: Payload | None = Payload.of(value)
@@ -386,6 +413,29 @@ def _returned(job: Job, call: Call, value: Any, began_s: float, printed: Printed
         payload = None
     waited_s = began_s - job.arrived_s
     return CallReturned(call.key, call.attempt, waited_s, ran_s, 0.0, payload, printed.take())
+
+
+def _cached(job: Job, call: Call, found: Payload, began_s: float) -> CallReturned:
+    job.values[call.step] = found
+    value = None if job.pack and found.size_bytes > INLINE_BYTES else found
+    found_s = perf_counter() - began_s
+    return CallReturned(call.key, call.attempt, began_s - job.arrived_s, found_s, 0.0, value, cached=True)
+
+
+def _key(
+    call: Call,
+    caching: Caching,
+    function: Function,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    printed: Printed,
+) -> str | None:
+    """What equal calls have in common; None if that cannot be told, which is said where the step prints."""
+    try:
+        return call_key(function, args, kwargs, caching.resources)
+    except UnstableValueError as error:
+        printed.write(f"not cached: {error}\n")
+        return None
 
 
 def _raised(job: Job, call: Call, error: BaseException, began_s: float, printed: Printed) -> CallFailed:

@@ -14,6 +14,7 @@ from mpreg_lab.transport.peer import Peer
 from mpreg_lab.types import NodeName, RunId, StepName
 
 from . import executor
+from .cache import Cache
 from .executor import Executor, Job
 from .functions import FunctionTable
 
@@ -47,19 +48,20 @@ class GivingHost(Protocol):
 
 
 class Load(NamedTuple):
-    """How much a node has to do: steps that run, that wait, and that have ended since it was started."""
+    """What a node has to do: steps that run, that wait, that have ended, and of these those that nobody waited for."""
 
     running: int
     waiting: int
     ended: int
+    late: int
 
 
 class GivenCalls:
     """What one node has to do, and what it has made. On the node's loop."""
 
-    def __init__(self, host: GivingHost, functions: FunctionTable, slots: int) -> None:
+    def __init__(self, host: GivingHost, functions: FunctionTable, slots: int, cache: Cache) -> None:
         self._host = host
-        self._executor = Executor(functions, slots, self._report, host.got_busy, node=host.name)
+        self._executor = Executor(functions, slots, self._report, host.got_busy, node=host.name, cache=cache)
         self._values: dict[RunId, dict[StepName, Payload]] = {}
         self._origins: dict[RunId, tuple[NodeName, Report]] = {}
         self._taken: dict[RunId, set[tuple[int, int]]] = {}
@@ -74,7 +76,7 @@ class GivenCalls:
     def load(self) -> Load:
         """How much there is to do."""
         running = self._executor.under_way
-        return Load(running, self._executor.running - running, self._executor.ended)
+        return Load(running, self._executor.running - running, self._executor.ended, self._executor.late)
 
     def take(self, calls: Calls, origin: NodeName, report: Report, *, pack: bool) -> None:
         """Make these calls.

@@ -79,6 +79,8 @@ class Membership:
         self._relays: dict[int, _Relay] = {}
         self._asked_s: dict[NodeName, float] = {}
         self._differs_since_s: float | None = None
+        self._heard_s = 0.0
+        self._alone = False
         self._timers = Timers(self._probes)
         self._beliefs = Beliefs(self._name, self._roster, self._timing, self._rng, self._timers)
 
@@ -155,6 +157,7 @@ class Membership:
 
     def start(self, now_s: float) -> None:
         """Begin to probe, at a random moment of the first period: nodes that start together do not probe together."""
+        self._heard_s = now_s
         self._timers.at(now_s + self._rng.random() * self._timing.period_s, Alarm.PROBE)
 
     def tick(self, now_s: float) -> list[Send]:
@@ -172,6 +175,7 @@ class Membership:
         out: list[Send] = []
         if not self._silent:
             self._forgive(now_s)
+            self._heard_s, self._alone = now_s, False
             _HANDLERS[type(message)](self, message, now_s, out)
         return out
 
@@ -231,11 +235,13 @@ class Membership:
             self._timers.put_off(late_s)
             self._beliefs.put_off(late_s)
             self._beliefs.fitter(-1)
+            self._heard_s += late_s
 
     # --- probes ---
 
     def _probe_next(self, _: None, now_s: float, out: list[Send]) -> None:
-        self._timers.at(now_s + self._timing.period_s, Alarm.PROBE)
+        self._timers.at(now_s + self._timing.probe_every_s(self._roster.live), Alarm.PROBE)
+        self._look_whether_alone(now_s)
         record = self._round.next(self._roster, self._is_live_other)
         if record is not None:
             self._probe(record.member.name, now_s, out)
@@ -291,6 +297,20 @@ class Membership:
 
     def _forget(self, name: NodeName, _: float, __: list[Send]) -> None:
         self._beliefs.forget(name)
+
+    def _look_whether_alone(self, now_s: float) -> None:
+        """Who hears nobody at all cannot wait until it has probed all others, nor until they share a suspicion."""
+        if not self._alone and now_s - self._heard_s >= self._timing.silence_s:
+            self._alone = True
+            for record in filter(self._is_live_other, list(self._roster)):
+                self._beliefs.suspect(record, now_s)
+            self._timers.at(now_s + self._timing.least_suspicion_s, Alarm.GIVE_UP_ALL)
+
+    def _give_up_all(self, _: None, now_s: float, __: list[Send]) -> None:
+        """All had time enough to be heard of."""
+        if now_s - self._heard_s >= self._timing.silence_s + self._timing.least_suspicion_s:
+            for record in filter(self._is_live_other, list(self._roster)):
+                self._beliefs.bury(record, NodeState.LOST, now_s)
 
     # --- messages ---
 
@@ -360,13 +380,22 @@ class Membership:
         self, sender: NodeName, rumours: tuple[Rumour, ...], digest: int | None, now_s: float, out: list[Send]
     ) -> None:
         if rumours:
+            known = len(self._beliefs.events)
             wanted = self._beliefs.hear(rumours, now_s)
             if wanted:
                 self._pull(sender, wanted, now_s, out)
+            self._check_suspects(known, now_s, out)
         if digest == self._roster.digest:
             self._differs_since_s = None
         elif digest is not None:
             self._note_difference(sender, now_s, out)
+
+    def _check_suspects(self, known: int, now_s: float, out: list[Send]) -> None:
+        """See at once, some of all nodes, whether others suspect rightly: a suspicion that is shared ends sooner."""
+        if self._timing.wanted(self._roster.live):
+            for event in self._beliefs.events[known:]:
+                if isinstance(event, Suspected) and self._rng.random() * self._roster.live < self._timing.checks:
+                    self._probe(event.name, now_s, out)
 
     def _note_difference(self, sender: NodeName, now_s: float, out: list[Send]) -> None:
         """Rumours may all have missed this node: if others know something else for long, ask one for everything."""
@@ -437,6 +466,7 @@ _ALARMS: dict[Alarm, Callable[[Membership, Any, float, list[Send]], None]] = {
     Alarm.END_SUSPICION: Membership._end_suspicion,
     Alarm.RETRY: Membership._retry,
     Alarm.FORGET: Membership._forget,
+    Alarm.GIVE_UP_ALL: Membership._give_up_all,
 }
 
 _HANDLERS: dict[type, Callable[[Membership, Any, float, list[Send]], None]] = {

@@ -10,6 +10,7 @@ import msgspec
 from mpreg_lab.engine.base import Driver
 from mpreg_lab.errors import MpregError, RunTimeoutError, StepNotFinishedError, UnknownStepError
 from mpreg_lab.protocol.messages import (
+    Caching,
     Call,
     CallReturned,
     Calls,
@@ -107,6 +108,11 @@ class EntryRun:
         """Whether every step has ended."""
         return self._machine.done
 
+    @property
+    def late(self) -> int:
+        """How many answers came when nobody waited for them any more."""
+        return self._machine.late
+
     def start(self, faults: Iterable[FaultNote] = ()) -> None:
         """Begin.
 
@@ -202,7 +208,15 @@ class EntryRun:
 
     def _call(self, piece: Execute) -> Call:
         key, step = piece.key, piece.step
-        return Call(key, step.name, step.function, self._arguments[key], piece.attempt, bool(self._plan.needs[key]))
+        return Call(
+            key,
+            step.name,
+            step.function,
+            self._arguments[key],
+            piece.attempt,
+            bool(self._plan.needs[key]),
+            _caching(step),
+        )
 
     def _bring(
         self,
@@ -240,7 +254,17 @@ class EntryRun:
             started_s = ended_s - outcome.ran_s
             value = Held(node) if outcome.value is None else outcome.value
             self._has.setdefault(node, set()).add(key)
-            return Returned(now_s, key, outcome.attempt, started_s, ended_s, value, outcome.printed, ended_s + half_s)
+            return Returned(
+                now_s,
+                key,
+                outcome.attempt,
+                started_s,
+                ended_s,
+                value,
+                outcome.printed,
+                ended_s + half_s,
+                outcome.cached,
+            )
         began_s = None if ran_s is None else ended_s - ran_s
         return Raised(now_s, key, outcome.attempt, began_s, ended_s, outcome.error, outcome.failure, outcome.printed)
 
@@ -301,6 +325,10 @@ def _reuse(plan: Plan, rerun: Rerun, source: EntryRun | None) -> Reuse:
     keys = {plan.keys[step]: step for step in rerun.steps if step in plan.keys}
     found = {} if source is None else {key: source.earlier(step) for key, step in keys.items()}
     return Reuse(frozenset(keys), {key: earlier for key, earlier in found.items() if earlier is not None})
+
+
+def _caching(step: Step) -> Caching | None:
+    return Caching(tuple(sorted(step.resources)), step.cache_ttl_s) if step.cache else None
 
 
 def _sources(reuse: Reuse | None) -> frozenset[RunId]:

@@ -37,6 +37,7 @@ from mpreg_lab.workflow.record import FaultNote
 
 from .arrivals import load_function
 from .background import Background
+from .cache import Cache
 from .client_runs import ClientRuns
 from .foreign import Foreigners
 from .functions import Function, FunctionTable
@@ -84,12 +85,14 @@ class Node:
         self._watchers = Watchers(self)
         self._neighbours = Neighbours(self, itself, cluster_id, dial, self._router)
         self._foreign = Foreigners(self)
-        self._calls = GivenCalls(self, self._functions, slots)
+        self._cache = Cache(self)
+        self._calls = GivenCalls(self, self._functions, slots, self._cache)
         self._runs = ClientRuns(self, self._router)
         self._peers: set[Peer] = set()
         self._stopped = False
         self._handlers: dict[type, Callable[[Peer, Any], None]] = {
             **self._neighbours.handlers,
+            **self._cache.handlers,
             **self._calls.handlers,
             **self._runs.handlers,
             **self._watchers.handlers,
@@ -140,6 +143,10 @@ class Node:
         info = self._functions.register(function, name=name, resources=resources)
         self._neighbours.change(functions=self._functions.infos())
         return info
+
+    def hold(self, resources: Iterable[Resource]) -> None:
+        """Hold these resources too; others hear of it by `announce`."""
+        self._neighbours.change(resources=tuple(sorted({*self.member.resources, *resources})))
 
     def unregister(self, name: FunctionName) -> None:
         """Take a function away; others hear of it by `announce`."""
@@ -266,6 +273,15 @@ class Node:
             if node != self.name and self._neighbours.knows(node):
                 self._neighbours.post(node, Forget(run))
 
+    def ask(self, node: NodeName, message: Message) -> Awaitable[Message]:
+        """Send a request to another node."""
+        return self._neighbours.ask(node, message)
+
+    def tell(self, node: NodeName, message: Message) -> None:
+        """Send another node what needs no reply; it is lost if the node is."""
+        if self._neighbours.knows(node):
+            self._neighbours.post(node, message)
+
     def name_of(self, peer: Peer) -> NodeName:
         """The node at the other end of a connection."""
         return self._neighbours.name_of(peer)
@@ -326,7 +342,14 @@ class Node:
         """How this node is, for those who watch it."""
         neighbours, load = self._neighbours, self._calls.load
         return Watched(
-            "", self.member, neighbours.beliefs, neighbours.connected, load.running, load.waiting, load.ended
+            "",
+            self.member,
+            neighbours.beliefs,
+            neighbours.connected,
+            load.running,
+            load.waiting,
+            load.ended,
+            load.late + self._runs.late,
         )
 
     # --- what nodes of another kind need: Host ---

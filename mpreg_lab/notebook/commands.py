@@ -65,6 +65,10 @@ class Command(NamedTuple):
 # --- clusters -----------------------------------------------------------------------------------------------------
 
 
+_started: dict[str, LocalCluster] = {}
+"""By name. They live until they are stopped: two of different names may be held by one variable after the other."""
+
+
 def _start(notebook: Notebook, options: argparse.Namespace) -> LocalCluster:
     nodes = _described(options.nodes)
     older = [cluster for cluster in running_clusters() if cluster.name == options.name]
@@ -78,7 +82,7 @@ def _start(notebook: Notebook, options: argparse.Namespace) -> LocalCluster:
     cluster = LocalCluster(
         nodes, name=options.name, slots=options.slots, transport=options.transport, processes=options.processes
     )
-    notebook.names[variable] = cluster
+    notebook.names[variable] = _started[cluster.name] = cluster
     if older:
         notebook.say(f"The cluster {options.name!r} that ran before was stopped; its functions went with it.")
     return cluster
@@ -108,6 +112,7 @@ def _stop(notebook: Notebook, options: argparse.Namespace) -> None:
     stopped = running_clusters() if options.all else (local_cluster(notebook.names, options.cluster),)
     for cluster in stopped:
         cluster.stop()
+        _started.pop(cluster.name, None)
     notebook.say(f"stopped {', '.join(cluster.name for cluster in stopped)}" if stopped else "no cluster runs")
 
 
@@ -273,7 +278,7 @@ _ALL = (
     Command(
         Syntax(
             "%mpreg start",
-            "Launch a cluster, and hold it in a variable. One of the same name is stopped: so a cell can be run again.",
+            "Launch a cluster, which lives until %mpreg stop or until one of the same name is started.",
             (
                 Argument(
                     ("nodes",),

@@ -46,6 +46,7 @@ _NOTATION = """A workflow cell has one line for each step:
   | timeout(s)            seconds for each attempt
   | on("node")            only on this node
   | wait_for(s)           wait so many seconds for a node that can run it
+  | cache()  cache(ttl=s) take the result of an equal step that ran before
   [f(x) for x in xs]      one step for each x: scores[0], scores[1], ...;
                           `scores` is the list of them
   merge(*scores)          ... each as an argument of its own
@@ -124,12 +125,12 @@ class MpregMagics(Magics):
         silent = cell.rstrip().endswith(";") or now.view == "none"
         plain = options.plain or now.view == "plain" or not self._has_widgets()
         work = WorkflowCell(self._shell, cell, plain=plain, silent=silent)
-        out = options.out or now.variable
         if options.dry_run:
             written = Written(work.write(options.name))
-            if out:
-                self._shell.user_ns[out] = written
+            if options.out:
+                self._shell.user_ns[options.out] = written
             return written
+        out = options.out or now.variable
         run = work.run(options.cluster, options.name, out, options.timeout or now.timeout, detach=options.detach)
         return None if now.view == "none" else run
 

@@ -59,7 +59,7 @@ ever saw its code; on `retry`, `timeout`, `wait_for` and `on` what they do.
 
 | you run again | |
 | --- | --- |
-| `%mpreg start 3` | the cluster of the same name is stopped first, and a line says so; its functions go with it |
+| `%mpreg start 3` | the cluster of the same name is stopped, and a line says so; its functions go with it |
 | `cluster = LocalCluster(3)` | the cluster that `cluster` held is stopped, unless something else of yours holds it |
 | `LocalCluster(3, name="lab")` | the cluster of the same name is stopped |
 | `%%mpreg_functions` | the functions are replaced on their nodes |

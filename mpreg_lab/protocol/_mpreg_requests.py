@@ -2,39 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
 from mpreg_lab.errors import MpregError, RemoteError, UnknownFunctionError, UnserialisableResultError
 from mpreg_lab.types import RunId, StepName
-from mpreg_lab.workflow.model import Ref, Step, Workflow
+from mpreg_lab.workflow.model import Workflow
 from mpreg_lab.workflow.plan import Plan, make_plan
 from mpreg_lab.workflow.record import RunRecord
-from mpreg_lab.workflow.references import references
 
+from .commands import RPCCommand, answers, level_of_each, needs, steps_of
 from .messages import RunDone, Submit
 from .payload import Payload, message_of
 from .plain_json import plain
 
-__all__ = ["Cmd", "Request", "Rpc", "told"]
-
-
-class Cmd(msgspec.Struct):
-    """One step."""
-
-    name: str
-    fun: str
-    args: list[Any] = []
-    kwargs: dict[str, Any] = {}
-    locs: list[str] = []
+__all__ = ["Request", "Rpc", "told"]
 
 
 class Rpc(msgspec.Struct, tag_field="role", tag="rpc"):
     """A request. The last two members are of February 2026."""
 
-    cmds: list[Cmd]
+    cmds: list[RPCCommand]
     u: str
     return_intermediate_results: bool | None = None
     include_execution_summary: bool | None = None
@@ -56,12 +46,12 @@ class Request:
         self._levels_wanted = bool(rpc.return_intermediate_results)
         self._summary_wanted = bool(rpc.include_execution_summary)
         self.record = RunRecord() if self._levels_wanted or self._summary_wanted else None
-        names = _Names(cmd.name for cmd in rpc.cmds)
-        self._steps = [_step(cmd, names) for cmd in rpc.cmds]
+        self._steps = steps_of(rpc.cmds)
         keys = {step.name: key for key, step in enumerate(self._steps)}
         bare = [msgspec.structs.replace(step, args=(), kwargs={}) for step in self._steps]
-        self._plan = make_plan(Workflow(bare), [_needs(step, keys) for step in self._steps])
-        self._answers = _answers(self._plan, [_needs(_by_position(step), keys) for step in self._steps])
+        self._plan = make_plan(Workflow(bare), [needs(step, keys) for step in self._steps])
+        by_position = [needs(msgspec.structs.replace(step, kwargs={}), keys) for step in self._steps]
+        self._answers = answers(self._plan, by_position)
 
     def submit(self, run: RunId) -> Submit:
         """The request as ours."""
@@ -141,85 +131,15 @@ class Request:
         }
 
 
-# --- references -----------------------------------------------------------------------------------------------------
-
-
-class _Names:
-    """The names of all steps, and what a string means by them."""
-
-    def __init__(self, names: Iterable[str]) -> None:
-        self._names = frozenset(names)
-        self._lengths = sorted({len(name) for name in self._names}, reverse=True)
-
-    def refer(self, value: Any, own: str) -> Any:
-        """The value with references in place of strings that name a step, but for the step `own` itself."""
-        kind = type(value)
-        if kind is str:
-            return self._reference(value, own)
-        if kind is list:
-            return [self.refer(item, own) for item in value]
-        if kind is dict:
-            return {key: self.refer(item, own) for key, item in value.items()}
-        return value
-
-    def _reference(self, text: str, own: str) -> Ref | str:
-        if text in self._names:
-            return Ref(text) if text != own else text
-        if "." in text:
-            for length in self._lengths:  # Longest first, as names may have dots.
-                if text[length : length + 1] == "." and text[:length] in self._names:
-                    return _with_path(text, length) if text[:length] != own else text
-        return text
-
-
-def _with_path(text: str, length: int) -> Ref | str:
-    path = tuple(text[length + 1 :].split("."))
-    # Perhaps it is a file name, or a sentence: then it stays what it is.
-    return Ref(text[:length], path, otherwise=text) if all(path) else text
-
-
-def _step(cmd: Cmd, names: _Names) -> Step:
-    # A step cannot mean itself: upstream's client names a single step after its function, as in call("echo", "echo").
-    args = tuple(names.refer(value, cmd.name) for value in cmd.args)
-    kwargs = {name: names.refer(value, cmd.name) for name, value in cmd.kwargs.items()}
-    return Step(cmd.name, cmd.fun, args, kwargs, cmd.locs)
-
-
-def _by_position(step: Step) -> Step:
-    return msgspec.structs.replace(step, kwargs={})
-
-
-def _needs(step: Step, keys: dict[StepName, int]) -> tuple[int, ...]:
-    return tuple(dict.fromkeys(keys[ref.step] for ref in references(step)))
-
-
 # --- levels ---------------------------------------------------------------------------------------------------------
 
 
-def _answers(plan: Plan, by_position: Sequence[Sequence[int]]) -> tuple[StepName, ...]:
-    """The steps whose results a client gets: all leaves, and the last level as upstream sees it.
-
-    Upstream returns the last level alone, and orders steps by positional arguments only: a step that is read by keyword
-    may sit there.
-    """
-    level = _level_of_each(plan, by_position)
-    last = max(level)
-    return tuple(name for name, key in plan.keys.items() if not plan.dependents[key] or level[key] == last)
-
-
 def _levels(plan: Plan) -> list[list[StepName]]:
-    level = _level_of_each(plan, plan.needs)
+    level = level_of_each(plan, plan.needs)
     levels: list[list[StepName]] = [[] for _ in range(max(level) + 1)]
     for name, key in plan.keys.items():
         levels[level[key]].append(name)
     return levels
-
-
-def _level_of_each(plan: Plan, needs: Sequence[Sequence[int]]) -> list[int]:
-    level = [0] * len(needs)
-    for key in plan.order:
-        level[key] = 1 + max((level[need] for need in needs[key]), default=-1)
-    return level
 
 
 def _span(record: RunRecord, level: Iterable[StepName]) -> tuple[float, float]:

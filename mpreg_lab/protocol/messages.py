@@ -36,6 +36,7 @@ __all__ = [
     "Attached",
     "Beat",
     "Belief",
+    "Caching",
     "Call",
     "CallFailed",
     "CallReturned",
@@ -44,6 +45,7 @@ __all__ = [
     "CallsDone",
     "Cancel",
     "CancelCalls",
+    "ClearCache",
     "Count",
     "Describe",
     "Described",
@@ -55,6 +57,7 @@ __all__ = [
     "Goodbye",
     "Gossip",
     "Hello",
+    "Keep",
     "Lane",
     "Meet",
     "Member",
@@ -66,6 +69,8 @@ __all__ = [
     "Ping",
     "PingRequest",
     "Pull",
+    "Recall",
+    "Recalled",
     "Refused",
     "Register",
     "Rerun",
@@ -320,6 +325,8 @@ class Watched(_Message, frozen=True, tag="watched"):
     """Steps under way on it, and given to it but not begun."""
     ended: Count = 0
     """Steps that have ended on it, in whatever way, since its life began."""
+    late: Count = 0
+    """Answers of steps, of its own and of nodes that it gave steps, which nobody waited for any more: dropped."""
 
 
 class Meet(_Message, frozen=True, tag="meet"):
@@ -347,6 +354,14 @@ class Unregister(_Message, frozen=True, tag="unregister"):
 
     u: str
     name: FunctionName
+
+
+class ClearCache(_Message, frozen=True, tag="clear-cache"):
+    """Forget the results that are kept for equal steps. Answered by Done."""
+
+    u: str
+    everywhere: bool = True
+    """On all nodes, not only on this one."""
 
 
 class Done(_Message, frozen=True, tag="ok"):
@@ -461,6 +476,38 @@ class Pull(_Message, frozen=True, tag="pull", gc=False):
     names: tuple[NodeName, ...] = ()
 
 
+class Recall(_Message, frozen=True, tag="recall"):
+    """Send the kept result of an equal call. Answered by Recalled."""
+
+    u: str
+    key: str
+    """Equal for equal calls of equal functions."""
+    ttl_s: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    """How old it may be."""
+
+
+class Recalled(_Message, frozen=True, tag="recalled"):
+    """The result of an equal call; None if there is none."""
+
+    u: str
+    value: Payload | None = None
+
+
+class Keep(_Message, frozen=True, tag="keep"):
+    """Keep the result of a call for equal ones. No reply."""
+
+    key: str
+    value: Payload
+
+
+class Caching(msgspec.Struct, frozen=True, gc=False):
+    """How the result of an equal call may be used."""
+
+    resources: tuple[Resource, ...] = ()
+    """Of the step, sorted: a call with other data is another call."""
+    ttl_s: Annotated[float, msgspec.Meta(gt=0)] | None = None
+
+
 class Call(msgspec.Struct, frozen=True, gc=False):
     """One attempt of one step."""
 
@@ -473,6 +520,8 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     attempt: int = 1
     refers: bool = False
     """Whether there are references in the arguments."""
+    caching: Caching | None = None
+    """None: the function is called in any case."""
 
 
 class Lane(msgspec.Struct, frozen=True):
@@ -515,6 +564,8 @@ class CallReturned(msgspec.Struct, frozen=True, tag_field="outcome", tag="return
     value: Payload | None = None
     """None: the node holds it."""
     printed: str = ""
+    cached: bool = False
+    """Whether the function was not called, because the result of an equal call was there."""
 
 
 class CallFailed(msgspec.Struct, frozen=True, tag_field="outcome", tag="failed", gc=False):
@@ -580,4 +631,8 @@ Message = (
     | Calls
     | CallsDone
     | CancelCalls
+    | ClearCache
+    | Recall
+    | Recalled
+    | Keep
 )

@@ -1,7 +1,7 @@
 """MPREG's JSON messages <-> ours: its clients from July 2025 to February 2026, and its nodes of July 2025.
 
 The one place that knows them; docs/protocol.md lists every message, and where our answer differs from theirs. Strings
-that name a step end here: they become references (_mpreg_requests.py).
+that name a step end here: they become references (commands.py).
 """
 
 from __future__ import annotations

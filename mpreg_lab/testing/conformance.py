@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import pairwise
 from queue import SimpleQueue
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 import pytest
 
@@ -31,9 +31,11 @@ from mpreg_lab.transport.base import Connection, Listener, Transport
 from mpreg_lab.transport.registry import transport_for
 from mpreg_lab.types import Frame
 from mpreg_lab.workflow.model import Group, Ref, Step, Workflow
-from mpreg_lab.workflow.record import RunRecord, StepStatus
+from mpreg_lab.workflow.record import StepStatus
 
-__all__ = ["EngineConformance", "Ran", "TransportConformance"]
+from .clock import Ran
+
+__all__ = ["EngineConformance", "TransportConformance"]
 
 
 class TransportConformance:
@@ -209,18 +211,6 @@ async def take(connection: Connection, count: int) -> list[Frame | Message]:
 
 def ignore(connection: Connection) -> None:
     """Accept nothing."""
-
-
-class Ran(NamedTuple):
-    """A run that has ended.
-
-    Attributes:
-        results: Of all steps that succeeded. errors: Of all steps that failed.
-    """
-
-    record: RunRecord
-    results: dict[str, Any]
-    errors: dict[str, Exception]
 
 
 class EngineConformance:

@@ -14,7 +14,7 @@ from mpreg_lab.protocol import codec
 from mpreg_lab.protocol.chunks import CHUNK_BYTES, Assembly, chunks, is_chunk
 from mpreg_lab.protocol.dialect import AnyMessage, Dialect, ForeignAnswer, ForeignMessage, OtherCluster
 from mpreg_lab.protocol.dialects import foreign_dialect, recognised
-from mpreg_lab.protocol.messages import Described, Done, Fetched, Message, Refused, Welcome
+from mpreg_lab.protocol.messages import Described, Done, Fetched, Message, Recalled, Refused, Welcome
 from mpreg_lab.protocol.payload import Payload
 from mpreg_lab.types import Frame
 
@@ -23,7 +23,7 @@ from .outbox import Outbox
 
 __all__ = ["Peer"]
 
-_REPLIES = frozenset((Fetched, Described, Done, Welcome, Refused, ForeignAnswer, OtherCluster))
+_REPLIES = frozenset((Fetched, Recalled, Described, Done, Welcome, Refused, ForeignAnswer, OtherCluster))
 _STALLED_BYTES = 64 << 20
 """A reader that leaves more than this is watched: less is no burden, and any network has pauses."""
 _STALLED_S = 30.0
@@ -88,6 +88,11 @@ class Peer:
     def foreign(self) -> bool:
         """Whether the other end is of another kind: it knows nothing of messages but requests and replies."""
         return self._dialect is not None
+
+    @property
+    def owed(self) -> bool:
+        """Whether a request has had no reply yet."""
+        return bool(self._pending)
 
     @property
     def pending_bytes(self) -> int:

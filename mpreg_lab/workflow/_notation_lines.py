@@ -27,9 +27,10 @@ _OPTIONS = {
     "retry": ("retries", "retry(n, backoff=s)"),
     "timeout": ("timeout_s", "timeout(s)"),
     "wait_for": ("wait_for_s", "wait_for(s)"),
+    "cache": ("cache", "cache() or cache(ttl=s)"),
     "on": ("node", 'on("node")'),
 }
-_OPTIONS_TEXT = 'retry(n, backoff=s), timeout(s), wait_for(s) or on("node")'
+_OPTIONS_TEXT = 'retry(n, backoff=s), timeout(s), wait_for(s), cache() or on("node")'
 
 _NO_VALUE = "{name!r} is a step: its result exists only when the workflow runs"
 
@@ -150,12 +151,22 @@ class LineReader:
         field, form = _OPTIONS[name]
         if field in self._options:
             self._refuse(option, f"the option {name!r} is given twice")
+        if name == "cache":
+            self._read_cache(option, form)
+            return
         backoffs = [keyword.value for keyword in option.keywords if (name, keyword.arg) == ("retry", "backoff")]
         if len(option.args) != 1 or isinstance(option.args[0], ast.Starred) or len(option.keywords) > len(backoffs[:1]):
             self._refuse(option, f"expected {form}")
         self._options[field] = self._known_before(option.args[0])
         if backoffs:
             self._options["backoff_s"] = self._known_before(backoffs[0])
+
+    def _read_cache(self, option: ast.Call, form: str) -> None:
+        if option.args or any(keyword.arg != "ttl" for keyword in option.keywords) or len(option.keywords) > 1:
+            self._refuse(option, f"expected {form}")
+        self._options["cache"] = ast.copy_location(ast.Constant(True), option)
+        for keyword in option.keywords:
+            self._options["cache_ttl_s"] = self._known_before(keyword.value)
 
     # --- a fan-out ---
 

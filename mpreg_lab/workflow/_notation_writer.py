@@ -14,7 +14,7 @@ from .model import Attr, Group, Ref, Step, Workflow
 
 __all__ = ["to_notation"]
 
-_DEFAULTS = {"()", "0", "0.0", "None"}
+_DEFAULTS = {"()", "0", "0.0", "None", "False"}
 """Texts of options that are not set."""
 
 
@@ -53,7 +53,7 @@ def _values(step: Step) -> list[Any]:
     """All that may differ between the members of a fan-out, in the order in which `_call` takes it."""
     resources: Any = tuple(sorted(step.resources))
     resources = resources[0] if len(resources) == 1 else resources
-    options = (step.retries, step.backoff_s, step.timeout_s, step.wait_for_s, step.node)
+    options = (step.retries, step.backoff_s, step.timeout_s, step.wait_for_s, step.cache, step.cache_ttl_s, step.node)
     return [*step.args, *step.kwargs.values(), resources, *options]
 
 
@@ -63,7 +63,7 @@ def _call(step: Step, texts: Sequence[str], names: set[str]) -> str:
         raise WorkflowError(
             f"the notation cannot call {step.function!r}: it is no plain or dotted name", step=step.name
         )
-    *arguments, resources, retries, backoff, timeout, wait_for, node = texts
+    *arguments, resources, retries, backoff, timeout, wait_for, cache, ttl, node = texts
     positional = len(step.args)
     keywords = (
         f"{key}={text}" if _is_name(key) else f"**{{{key!r}: {text}}}"
@@ -80,6 +80,8 @@ def _call(step: Step, texts: Sequence[str], names: set[str]) -> str:
         call += f" | timeout({timeout})"
     if wait_for not in _DEFAULTS:
         call += f" | wait_for({wait_for})"
+    if cache not in _DEFAULTS:
+        call += " | cache()" if ttl in _DEFAULTS else f" | cache(ttl={ttl})"
     if node not in _DEFAULTS:
         call += f" | on({node})"
     return call

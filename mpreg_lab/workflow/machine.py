@@ -108,6 +108,8 @@ class Returned(_Happening, frozen=True):
     printed: str = ""
     known_s: float | None = None
     """When the result could have been here, had it not been held back for others. None: now."""
+    cached: bool = False
+    """Whether the function was not called, because the result of an equal call was there."""
 
 
 class Raised(_Happening, frozen=True):
@@ -176,7 +178,7 @@ class RunMachine:
         values: Key to whatever `Returned` gave as the value.
         errors: Key of a failed step to whatever stands for its exception.
         status: Of the run.
-        late: How many outcomes came after their attempt was given up; they were dropped.
+        late: How many answers came after their attempt was given up, or twice; they were dropped.
     """
 
     def __init__(self, plan: Plan, placer: Placer, reuse: Reuse | None = None, nodes: Sequence[NodeName] = ()) -> None:
@@ -251,7 +253,7 @@ class RunMachine:
             if self._left:
                 _HANDLE[type(happening)](self, happening)
             else:
-                self.late += 1
+                self.late += isinstance(happening, (Returned, Raised))
         return self._take_todo(now_s)
 
     def note(self, fault: FaultNote) -> None:
@@ -290,7 +292,7 @@ class RunMachine:
             return
         node = self._node[key]
         assert node is not None
-        self._state[key] = StepStatus.DONE
+        self._state[key] = StepStatus.CACHED if event.cached else StepStatus.DONE
         self.values[key] = event.value
         self._final[key] = Finished(
             event.now_s if event.known_s is None else event.known_s,
@@ -302,6 +304,7 @@ class RunMachine:
             event.started_s,
             event.ended_s,
             event.printed,
+            event.cached,
         )
         self._dirty[key] = None
         self._left -= 1

@@ -83,6 +83,10 @@ class Step(msgspec.Struct, frozen=True, omit_defaults=True):
     """The only node that may run it. None: any that can."""
     wait_for_s: float | None = None
     """Seconds that it waits, when it is ready, for a node that can run it. None: it fails at once if there is none."""
+    cache: bool = False
+    """Whether it takes the result of an equal call that ran before, and keeps its own for others."""
+    cache_ttl_s: float | None = None
+    """How old such a result may be, in seconds. None: any age."""
 
     if TYPE_CHECKING:
 
@@ -98,6 +102,8 @@ class Step(msgspec.Struct, frozen=True, omit_defaults=True):
             timeout_s: float | None = None,
             node: str | None = None,
             wait_for_s: float | None = None,
+            cache: bool = False,
+            cache_ttl_s: float | None = None,
         ) -> None: ...
 
     def __post_init__(self) -> None:
@@ -118,6 +124,17 @@ class Step(msgspec.Struct, frozen=True, omit_defaults=True):
             self._check_options()
         if self.wait_for_s is not None and (not _is_number(self.wait_for_s) or self.wait_for_s <= 0):
             raise _wrong(name, "wait_for_s", "seconds, more than 0", self.wait_for_s)
+        if self.cache is not False or self.cache_ttl_s is not None:
+            self._check_cache()
+
+    def _check_cache(self) -> None:
+        if not isinstance(self.cache, bool):
+            raise _wrong(self.name, "cache", "True or False", self.cache)
+        ttl_s = self.cache_ttl_s
+        if ttl_s is not None and (not _is_number(ttl_s) or ttl_s <= 0):
+            raise _wrong(self.name, "cache_ttl_s", "seconds, more than 0", ttl_s)
+        if ttl_s is not None and not self.cache:
+            raise _wrong(self.name, "cache_ttl_s", "given together with cache=True", ttl_s)
 
     def _check_options(self) -> None:
         if isinstance(self.retries, bool) or not isinstance(self.retries, int) or self.retries < 0:

@@ -256,6 +256,8 @@ _WRITTEN = {
     "backoff_s": "backoff=",
     "timeout_s": "timeout(s)",
     "wait_for_s": "wait_for(s)",
+    "cache": "cache()",
+    "cache_ttl_s": "ttl=",
     "node": 'on("node")',
 }
 """How a cell writes the fields of Step."""

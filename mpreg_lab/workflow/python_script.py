@@ -13,7 +13,7 @@ from .references import MAX_DEPTH, references
 
 __all__ = ["python_script"]
 
-_OPTIONS = ("retries", "backoff_s", "timeout_s", "node", "wait_for_s")
+_OPTIONS = ("retries", "backoff_s", "timeout_s", "node", "wait_for_s", "cache", "cache_ttl_s")
 
 
 def python_script(workflow: Workflow) -> str:

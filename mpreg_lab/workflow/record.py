@@ -52,6 +52,8 @@ class StepStatus(StrEnum):
     DONE = "done"
     REUSED = "reused"
     """Not run: its result is that of an earlier run."""
+    CACHED = "cached"
+    """Not run: its result is that of an equal call."""
     FAILED = "failed"
     SKIPPED = "skipped"
     """A step that it needs failed."""
@@ -68,7 +70,7 @@ class StepStatus(StrEnum):
         return self in _ENDED
 
 
-_SUCCEEDED = frozenset((StepStatus.DONE, StepStatus.REUSED))
+_SUCCEEDED = frozenset((StepStatus.DONE, StepStatus.REUSED, StepStatus.CACHED))
 _ENDED = _SUCCEEDED | {StepStatus.FAILED, StepStatus.SKIPPED, StepStatus.CANCELLED}
 
 
@@ -194,6 +196,8 @@ class Finished(RunEvent, frozen=True, tag="finished"):
     """When the function returned, on the node; `now_s` is when the entry node knew."""
     printed: str = ""
     """What the function printed, capped."""
+    cached: bool = False
+    """Whether it was not called, because the result of an equal call was there."""
 
 
 class Failed(RunEvent, frozen=True, tag="failed"):
@@ -423,6 +427,10 @@ def _started(record: RunRecord, event: Started) -> None:
 
 def _finished(record: RunRecord, event: Finished) -> None:
     step = record.steps[event.step]
+    if event.cached:
+        step.status, step.node, step.ready_s, step.known_s = StepStatus.CACHED, event.node, event.queued_s, event.now_s
+        step.attempts, step.sent_s, step.started_s, step.ended_s = len(step.earlier), None, None, None
+        return
     step.status, step.node, step.attempts = StepStatus.DONE, event.node, event.attempt
     step.ready_s, step.sent_s, step.started_s = event.queued_s, event.sent_s, event.started_s
     step.ended_s, step.known_s, step.printed = event.ended_s, event.now_s, event.printed

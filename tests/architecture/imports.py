@@ -58,7 +58,7 @@ LIBRARIES = {
     "nest_asyncio2": ("notebook.pump",),
     "numpy": ("examples.ml_inference", "notebook", "testing"),
     "pandas": ("notebook",),
-    "pickle": ("protocol.payload",),
+    "pickle": ("protocol.identity", "protocol.payload"),
     "psutil": ("examples.monitoring",),
     "pytest": ("testing",),
     "pytest_asyncio": ("testing",),

@@ -149,12 +149,13 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[LocalCluster]:
 
 
 def fail(name: str) -> NoReturn:
-    raise ERRORS[name]
+    # Without the frames of where another test has raised it before.
+    raise ERRORS[name].with_traceback(None)
 
 
 async def fail_in_a_coroutine(name: str) -> NoReturn:
     await asyncio.sleep(0)
-    raise ERRORS[name]
+    raise ERRORS[name].with_traceback(None)
 
 
 def fail_with(error: Exception) -> NoReturn:

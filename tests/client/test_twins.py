@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from mpreg_lab import Client, DaskCluster, LocalCluster, Ref, Run, Step, Workflow
+from mpreg_lab import Client, DaskCluster, LocalCluster, Ref, RPCCommand, Run, Step, Workflow
 from mpreg_lab.client.saved import SavedRun
 from mpreg_lab.cluster.faults import Faults, Kill, Playing
 from mpreg_lab.errors import FunctionError, UnknownNodeError
@@ -150,6 +150,7 @@ async def test_the_twins_of_a_client_and_of_a_run(cluster: LocalCluster):
         assert await run.result_async("a") == 1
         assert (await client.run_async(run.workflow)).results == {"b": 1}
         assert await client.call_async("echo", 5) == 5
+        assert await client.request_async([RPCCommand("a", "echo", (5,))]) == {"a": 5}
         assert [member.name for member in await client.members_async()] == ["a", "b"]
         assert len((await client.status_async()).nodes) == 2
         (await client.watch_async(lambda _: None))()

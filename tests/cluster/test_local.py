@@ -78,7 +78,6 @@ def node_of(run: Any, step: str = "s") -> str:
         (["gpu", "disk"], [], {"both"}),
         ("gpu", ["disk", "gpu"], {"both"}),
     ],
-    ids=str,
 )
 def test_a_step_runs_where_the_function_and_all_resources_are(shared, held, wanted, nodes):
     shared.register(lambda: None, name="work", resources=held)

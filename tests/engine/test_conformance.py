@@ -8,7 +8,8 @@ import pytest
 from mpreg_lab.cluster.dask import DaskCluster
 from mpreg_lab.cluster.local import LocalCluster
 from mpreg_lab.engine.inline import InlineEngine
-from mpreg_lab.testing.conformance import EngineConformance, Ran
+from mpreg_lab.testing.clock import Ran
+from mpreg_lab.testing.conformance import EngineConformance
 from mpreg_lab.workflow.model import Workflow
 from mpreg_lab.workflow.record import RunRecord
 

@@ -4,11 +4,12 @@ import random
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from benchmarks.membership_sim import Network, death, healing
+from benchmarks.membership_sim import Network, cut_off, death, healing
 from mpreg_lab.node._rumours import News, Timing
 from mpreg_lab.node.membership import Back, Changed, Joined, Lost, Membership, Roster, Send, Suspected
 from mpreg_lab.protocol.messages import Ack, Gossip, Member, NodeState, Ping, PingRequest, Pull, Rumour
@@ -219,6 +220,43 @@ def test_a_suspect_hears_first_what_is_thought_of_it():
     assert ack.rumours[0].state is NodeState.SUSPECTED
 
 
+def test_a_node_that_others_suspect_is_probed_at_once_where_suspicions_are_shared():
+    others = [NodeName(f"n{i}") for i in range(5)]
+    suspicion = suspicion_of(others[0], by=others[1])
+
+    sends = knowing(*others).handle(ping(others[1], suspicion), 0.0)
+    few = knowing(B, C).handle(ping(C, suspicion_of(B, by=C)), 0.0)
+
+    assert [send.to for send in sends if isinstance(send.message, Ping)] == [others[0]]
+    assert messages(few, Ping) == []
+
+
+def test_who_hears_nobody_takes_all_for_lost_in_time_however_many_they_are():
+    names = [NodeName(f"n{i}") for i in range(15)]
+    table = knowing(*names)
+    table.start(0.0)
+    while table.size > 1:
+        now_s = table.due_s
+        table.tick(now_s)
+
+    assert now_s <= 4.0
+    assert {event.name for event in table.take_events() if isinstance(event, Lost)} == set(names)
+
+
+def test_who_hears_somebody_again_gives_nobody_up():
+    table = knowing(*(NodeName(f"n{i}") for i in range(15)))
+    table.start(0.0)
+    while table.due_s < 3.0:
+        table.tick(table.due_s)
+    assert any(isinstance(event, Suspected) for event in table.take_events())
+
+    table.handle(ping(NodeName("n1")), 3.0)
+    while table.due_s < 3.5:
+        table.tick(table.due_s)
+
+    assert table.size == 16
+
+
 def test_a_suspicion_that_is_heard_late_ends_with_the_others():
     table = knowing(B, C)
     table.handle(ping(C, suspicion_of(B, age_s=1.5)), 10.0)
@@ -235,7 +273,9 @@ def test_a_suspicion_is_longer_in_large_clusters_and_shorter_when_shared(nodes, 
 
 
 def test_the_same_suspector_does_not_count_twice():
-    table = knowing(*(NodeName(f"n{i}") for i in range(40)))
+    # No node of a big cluster checks by itself what it hears: the end of the suspicion is all that is due.
+    others, timing = (NodeName(f"n{i}") for i in range(40)), msgspec.structs.replace(TIMING, checks=0)
+    table: Any = Membership(member(A), timing=timing, roster=Roster(map(member, (A, *others))))
     table.handle(ping(NodeName("n1"), suspicion_of(NodeName("n0"), by=C)), 0.0)
     first_s = table.due_s
 
@@ -436,13 +476,32 @@ def test_the_same_seed_gives_the_same_trace():
     assert one.trace != other.trace
 
 
-@pytest.mark.parametrize(("count", "seeds", "most_s"), [(2, 10, 4.0), (3, 20, 4.0), (5, 20, 5.0), (100, 3, 7.0)])
+@pytest.mark.parametrize(
+    ("count", "seeds", "most_s"), [(2, 10, 4.0), (3, 20, 4.0), (5, 20, 4.0), (6, 20, 4.0), (20, 10, 4.0), (100, 3, 7.0)]
+)
 def test_everybody_hears_of_a_death(count, seeds, most_s):
     outcomes = [death(count, seed) for seed in range(seeds)]
 
     assert max(outcome.all_s for outcome in outcomes) <= most_s
     assert sum(outcome.false_deaths for outcome in outcomes) == 0
     assert max(outcome.messages_s for outcome in outcomes) <= 12
+
+
+@pytest.mark.parametrize("count", [2, 3, 5, 6, 8, 12, 16, 20])
+def test_a_node_that_is_cut_off_is_lost_to_all_others_and_they_to_it_within_4_s(count):
+    outcomes = [cut_off(count, seed) for seed in range(20)]
+
+    assert max(outcome.others_s for outcome in outcomes) <= 4.0
+    assert max(outcome.itself_s for outcome in outcomes) <= 4.0
+    assert sum(outcome.false_deaths for outcome in outcomes) == 0
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_nobody_takes_itself_for_cut_off_while_one_message_in_ten_is_lost(seed):
+    network = Network(2 + seed * 4, seed, loss=0.1)
+    network.run(60.0)
+
+    assert network.lost_s == {}
 
 
 def test_no_false_deaths_with_one_message_in_twenty_lost():

@@ -54,7 +54,6 @@ MIXED = (
         (Step("s", "train", resources=["vault"]), ""),
         (Step("s", "trian"), ""),
     ],
-    ids=str,
 )
 def test_a_node_can_run_a_step_if_it_has_the_function_and_all_resources(step, nodes):
     assert router(*MIXED).capable(step) == tuple(nodes.split())

@@ -285,6 +285,7 @@ def test_config_is_a_table_and_what_it_says_is_done(shell: InteractiveShell):
         run(shell, f"%mpreg config {line}")
 
     run(shell, "%%mpreg_workflow\na = echo(1)\nb = echo(2) | retry(0)")
+    run(shell, "%%mpreg_workflow --dry-run\na = echo(1)")
     kept = shell.user_ns["kept"]
 
     assert [(step.retries, step.backoff_s) for step in kept.workflow.steps] == [(2, 0.01), (0, 0.0)]

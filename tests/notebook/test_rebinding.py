@@ -73,6 +73,15 @@ def test_a_name_that_is_deleted_lets_go_too(shell: InteractiveShell):
     assert names() == []
 
 
+def test_a_cluster_that_a_magic_started_lives_until_it_is_stopped(shell: InteractiveShell):
+    run(shell, "%mpreg start 1 --name first")
+
+    assert "stopped" not in run(shell, "%mpreg start 1 --name second")
+    assert names() == ["first", "second"]
+    run(shell, "%mpreg stop first")
+    assert names() == ["second"]
+
+
 def test_a_cluster_without_a_variable_is_replaced_when_its_own_cell_runs_again(shell: InteractiveShell):
     run(shell, "LocalCluster(1)", cell="one")
     run(shell, "LocalCluster(1, name='other')", cell="two")

@@ -82,6 +82,17 @@ WRONG_STEPS = {
     ),
     "backoff before now": (("a", "f"), {"backoff_s": -0.1}, "step 'a': backoff_s must be seconds, 0 or more, not -0.1"),
     "no time": (("a", "f"), {"timeout_s": 0}, "step 'a': timeout_s must be seconds, more than 0, not 0"),
+    "a cache that is neither on nor off": (("a", "f"), {"cache": 60}, "step 'a': cache must be True or False, not 60"),
+    "no time to live": (
+        ("a", "f"),
+        {"cache": True, "cache_ttl_s": 0},
+        "step 'a': cache_ttl_s must be seconds, more than 0, not 0",
+    ),
+    "a time to live without a cache": (
+        ("a", "f"),
+        {"cache_ttl_s": 5},
+        "step 'a': cache_ttl_s must be given together with cache=True, not 5",
+    ),
     "no time to wait": (("a", "f"), {"wait_for_s": 0}, "step 'a': wait_for_s must be seconds, more than 0, not 0"),
     "time in words": (("a", "f"), {"timeout_s": "5"}, "step 'a': timeout_s must be seconds, more than 0, not '5'"),
     "time that is none": (

@@ -210,6 +210,8 @@ def test_expressions_are_evaluated_once_in_the_order_of_the_lines():
         ("| timeout(0.5)", {"timeout_s": 0.5}),
         ("| wait_for(2)", {"wait_for_s": 2}),
         ("| timeout(None)", {}),
+        ("| cache()", {"cache": True}),
+        ("| cache(ttl=n * 15) | retry(1)", {"cache": True, "cache_ttl_s": 60, "retries": 1}),
         ('| on("a")', {"node": "a"}),
         (
             '@ "a" | on("b") | timeout(1) | retry(1)',
@@ -320,7 +322,7 @@ IMPORT = "an import cannot stand here. Put it in a cell of its own"
 FUNCTION = "a function cannot be defined here. Put it in a cell of its own"
 LOOP = "a loop cannot stand here. For several calls of one function write name = [function(x) for x in xs]"
 MAGIC = "magics, shell commands and ? cannot stand in a workflow. Put this in a cell of its own"
-OPTIONS = 'retry(n, backoff=s), timeout(s), wait_for(s) or on("node")'
+OPTIONS = 'retry(n, backoff=s), timeout(s), wait_for(s), cache() or on("node")'
 BRACKETS = "@ and | belong to the call, inside the brackets: [function(x) @ ... for x in xs]"
 OPERATOR = "only @ and | can follow the call. Put what has another operator in parentheses"
 
@@ -706,6 +708,8 @@ def member(first, name, i, value, retries):
         first.timeout_s,
         first.node,
         first.wait_for_s,
+        first.cache,
+        first.cache_ttl_s,
     )
 
 

@@ -180,5 +180,5 @@ def test_faults_are_kept_by_time_and_change_no_step():
 
 
 def test_only_some_states_are_ends_and_few_are_successes():
-    assert {s for s in StepStatus if s.ended} == {"done", "reused", "failed", "skipped", "cancelled"}
-    assert {s for s in StepStatus if s.succeeded} == {"done", "reused"}
+    assert {s for s in StepStatus if s.ended} == {"done", "reused", "cached", "failed", "skipped", "cancelled"}
+    assert {s for s in StepStatus if s.succeeded} == {"done", "reused", "cached"}

@@ -18,7 +18,19 @@ if TYPE_CHECKING:
 __all__ = ["EventRow", "What", "event_rows", "events_frame"]
 
 What = Literal[
-    "began", "ready", "sent", "started", "done", "reused", "gone", "failed", "skipped", "cancelled", "fault", "ended"
+    "began",
+    "ready",
+    "sent",
+    "started",
+    "done",
+    "reused",
+    "cached",
+    "gone",
+    "failed",
+    "skipped",
+    "cancelled",
+    "fault",
+    "ended",
 ]
 
 
@@ -101,7 +113,9 @@ def _last_attempt(step: StepRecord) -> Iterable[EventRow]:
 def _end(step: StepRecord, record: RunRecord) -> Iterable[EventRow]:
     known_s = step.ended_s if step.known_s is None else step.known_s
     over_s = record.now_s if record.duration_s is None else record.duration_s
-    if step.status is StepStatus.DONE and known_s is not None:
+    if step.status is StepStatus.CACHED and known_s is not None:
+        yield EventRow(known_s, step.name, "cached", step.node, "the result of an equal step")
+    elif step.status is StepStatus.DONE and known_s is not None:
         yield EventRow(
             known_s, step.name, "done", step.node, "" if step.ran_s is None else f"ran {duration(step.ran_s)}"
         )

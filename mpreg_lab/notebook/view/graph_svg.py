@@ -34,10 +34,12 @@ _URGENT = (
     StepStatus.SKIPPED,
     StepStatus.DONE,
     StepStatus.REUSED,
+    StepStatus.CACHED,
 )
 _BAR = (
     StepStatus.DONE,
     StepStatus.REUSED,
+    StepStatus.CACHED,
     StepStatus.FAILED,
     StepStatus.CANCELLED,
     StepStatus.SKIPPED,

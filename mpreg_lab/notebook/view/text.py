@@ -31,6 +31,7 @@ _ANSI = {
     StepStatus.RETRYING: "33",
     StepStatus.DONE: "32",
     StepStatus.REUSED: "32",
+    StepStatus.CACHED: "32",
     StepStatus.FAILED: "31",
     StepStatus.SKIPPED: "2",
     StepStatus.CANCELLED: "35",

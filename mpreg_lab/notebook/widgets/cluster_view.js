@@ -353,7 +353,7 @@ class ClusterView {
     const acts = element("span", { class: "mpreg-acts" }, this.heal, this.add);
     const header = element("div", { class: "mpreg-header" }, this.title, this.headline, this.work, acts);
     // Otherwise JupyterLab takes Enter and the arrow keys for itself.
-    this.root = element("div", { class: "mpreg-run mpreg-cluster", "data-lm-suppress-shortcuts": "true" }, header, this.main);
+    this.root = element("div", { class: "mpreg-cluster", "data-lm-suppress-shortcuts": "true" }, header, this.main);
     this.root.addEventListener("keydown", (event) => event.key === "Escape" && this.opened && (event.stopPropagation(), this.shut()));
     parent.append(this.root);
     this.draw = this.draw.bind(this);
@@ -508,7 +508,7 @@ class ClusterView {
     if (!area) return void (this.waiting ??= requestAnimationFrame(() => ((this.waiting = null), this.root.isConnected && this.hideStatic())));
     const find = () => {
       for (let next = mine.nextElementSibling; next; next = next.nextElementSibling) {
-        if (next.querySelector(".mpreg-run")) return;
+        if (next.querySelector(".mpreg-run, .mpreg-cluster")) return;
         if (!next.querySelector(".mpreg-cluster-static")) continue;
         if (this.hidden !== next) this.hidden?.style.removeProperty("display");
         this.hidden = next;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,14 @@ __all__ = ["ClusterView"]
 _HERE = Path(__file__).parent
 
 
+def _style() -> str:
+    """What the view of a run looks like, for the view of a cluster, and what this one has besides."""
+    shared = (_HERE / "run_view.css").read_text(encoding="utf-8")
+    return re.sub(r"\.mpreg-run(?![\w-])", ".mpreg-cluster", shared) + (_HERE / "cluster_view.css").read_text(
+        encoding="utf-8"
+    )
+
+
 class ClusterView(anywidget.AnyWidget):
     """Nodes and links of one cluster, with a menu for each.
 
@@ -27,9 +36,7 @@ class ClusterView(anywidget.AnyWidget):
     """
 
     _esm = _HERE / "cluster_view.js"
-    _css = (_HERE / "run_view.css").read_text(encoding="utf-8") + (_HERE / "cluster_view.css").read_text(
-        encoding="utf-8"
-    )
+    _css = _style()
 
     scene = traitlets.Dict().tag(sync=True)
     """A ClusterPicture."""
