@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from mpreg_lab import Client, LocalCluster, Step, Workflow
@@ -157,6 +159,7 @@ def test_what_a_script_cannot_do_is_in_the_log_and_the_rest_is_done():
 
 def test_a_script_that_is_stopped_does_nothing_more(cluster):
     playing = cluster.faults.play([(1000.0, Kill("a"))])
+    assert repr(playing) == "Playing(1 fault in 1000 s)"
     playing.stop()
 
     assert cluster.faults.log == ()
@@ -233,6 +236,24 @@ def test_a_node_that_comes_up_again_suffers_from_what_lasts(cluster, starts):
         client.call("work", 1)
 
     assert starts() == []
+
+
+def test_a_node_hears_of_links_that_are_healed_while_it_comes_up():
+    with LocalCluster(NODES, processes=True) as cluster:
+        cluster.register(str, name="work", resources="w")
+        cluster.kill("a")
+        cluster.faults.cut("a", "b")
+        before = set(psutil.Process().children())
+
+        restarting = threading.Thread(target=cluster.restart, args=("a",))
+        restarting.start()
+        until(lambda: bool(set(psutil.Process().children()) - before))
+        cluster.faults.heal()
+        restarting.join(PATIENCE_S)
+
+        with Client(cluster.nodes["a"].url, token=cluster.token) as client:
+            workflow = Workflow([Step("s", "work", (1,), retries=20, backoff_s=0.05, wait_for_s=PATIENCE_S)])
+            assert client.run(workflow, timeout=PATIENCE_S).results == {"s": "1"}
 
 
 # --- in the records of runs ---
