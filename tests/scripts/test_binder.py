@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import sys
 import tomllib
 
 from packaging.requirements import Requirement
@@ -42,3 +43,25 @@ def test_post_build_can_be_run_and_is_good_bash():
 
     assert os.access(script, os.X_OK)
     assert subprocess.run(["bash", "-n", str(script)], check=False).returncode == 0
+
+
+RENDER = """
+from repo2docker.app import Repo2Docker
+
+app = Repo2Docker()
+pack = next(pack for pack in (kind(app.base_image) for kind in app.buildpacks) if pack.detect())
+pack.platform = "linux/amd64"
+print(type(pack).__name__, pack.python_version)
+print(pack.render({}))
+"""
+
+
+def test_repo2docker_finds_all_that_it_needs():
+    # In a process of its own: importing it warns of a library that it uses.
+    command = [sys.executable, "-W", "ignore", "-c", RENDER]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    first, recipe = said.split("\n", 1)
+
+    assert first == f"PythonBuildPack {(ROOT / 'binder' / 'runtime.txt').read_text().strip().removeprefix('python-')}"
+    assert "binder/requirements.txt" in recipe
+    assert "binder/postBuild" in recipe
