@@ -11,6 +11,7 @@ from mpreg_lab.workflow.record import RunRecord
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+    from .run import Run
     from .saved import SavedRun
     from .status import ClusterStatus
 
@@ -93,6 +94,9 @@ class RunViews(Protocol):
 
     def html(self, run: SavedRun) -> str:
         """All of it for a saved notebook: static, with no kernel needed."""
+
+    def show_run(self, run: Run) -> None:
+        """Show a run that goes on in the cell that runs; when it ends, the output becomes what it is then."""
 
     def cluster(self, cluster: Watchable) -> object:
         """What a cell shows of a cluster, live."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from mpreg_lab.client.status import ClusterStatus
 from mpreg_lab.client.views import Watchable
 
+from .twin import Twin
 from .view.cluster_static import cluster_html, cluster_text
 
 __all__ = ["ClusterDisplay"]
@@ -56,27 +55,19 @@ class _Twin:
     """The output that is saved. It is brought up to date when something in it has changed, which load does not."""
 
     def __init__(self) -> None:
-        self._handle: Any = None
-        self._shown: dict[str, str] = {}
+        self._output = Twin()
         self._at_rest: ClusterStatus | None = None
 
     def show(self, status: ClusterStatus) -> None:
         """Write it below the live view."""
-        from IPython.display import display
-
-        self._shown = _bundle(status)
-        self._handle = display(self._shown, raw=True, display_id=True)  # type: ignore[no-untyped-call]
+        self._output.show(_bundle(status))
 
     def update(self, status: ClusterStatus) -> None:
         """Write it anew, if it is."""
         at_rest = status.at_rest()
-        if self._handle is None or at_rest == self._at_rest:
-            return
-        self._at_rest = at_rest
-        bundle = _bundle(status)
-        if bundle != self._shown:
-            self._shown = bundle
-            self._handle.update(bundle, raw=True)
+        if self._output.there and at_rest != self._at_rest:
+            self._at_rest = at_rest
+            self._output.update(_bundle(status))
 
 
 def _bundle(status: ClusterStatus) -> dict[str, str]:

@@ -28,6 +28,8 @@ from .view.trace import trace
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+    from mpreg_lab.client.run import Run
+
 __all__ = ["NotebookViews", "shown_results"]
 
 
@@ -116,6 +118,12 @@ class NotebookViews:
     def html(self, run: SavedRun) -> str:
         """All of it for a saved notebook."""
         return run_html(run.record, shown_results(run))
+
+    def show_run(self, run: Run) -> None:
+        """Show a run that goes on; when it ends, the output becomes what it is then."""
+        from .twin import show_run
+
+        show_run(run)
 
     def cluster(self, cluster: Watchable) -> ClusterDisplay:
         """What a cell shows of a cluster, live."""
