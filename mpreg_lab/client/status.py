@@ -63,6 +63,7 @@ class NodeStatus(msgspec.Struct, frozen=True):
         running: Steps under way.
         waiting: Steps that it was given and has not begun.
         ended: Steps that have ended on it since it was started.
+        late: Answers that it dropped, its own or those of others, as nobody waited for them any more.
         beliefs: What it thinks of the others.
         connected: Nodes that it has connections with.
     """
@@ -76,6 +77,7 @@ class NodeStatus(msgspec.Struct, frozen=True):
     running: int = 0
     waiting: int = 0
     ended: int = 0
+    late: int = 0
     beliefs: dict[NodeName, Belief] = {}
     connected: frozenset[NodeName] = frozenset()
 
@@ -147,7 +149,7 @@ class ClusterStatus(msgspec.Struct, frozen=True):
 
     def at_rest(self) -> ClusterStatus:
         """The same with no steps: what is left changes only when something happens to nodes or links."""
-        idle = (msgspec.structs.replace(node, running=0, waiting=0, ended=0) for node in self.nodes)
+        idle = (msgspec.structs.replace(node, running=0, waiting=0, ended=0, late=0) for node in self.nodes)
         return msgspec.structs.replace(self, nodes=tuple(idle))
 
     def thinking(self, name: str, *beliefs: Belief) -> tuple[NodeName, ...]:

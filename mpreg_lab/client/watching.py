@@ -309,6 +309,7 @@ def node_status(said: Watched, *, heard: bool) -> NodeStatus:
         running=said.running,
         waiting=said.waiting,
         ended=said.ended,
+        late=said.late,
         beliefs={name: _BELIEF[state] for name, state in said.beliefs or ()},
         connected=frozenset(said.connected or ()),
     )

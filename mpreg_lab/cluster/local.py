@@ -546,7 +546,9 @@ class LocalCluster:
         await _all(h.unregister(name) for h in self._alive if any(info.name == name for info in h.member.functions))
 
     async def _add(self, spec: NodeSpec) -> None:
-        self._handles.append((await self._bring_in(spec))[0])
+        handle, _ = await self._bring_in(spec)
+        self._handles.append(handle)
+        await self._launcher.rewire((handle,))
         self._watch.changed()
 
     async def _bring_in(self, spec: NodeSpec) -> tuple[Handle, float]:
@@ -581,8 +583,14 @@ class LocalCluster:
     async def _restart(self, handle: Handle) -> None:
         if handle.alive:
             await self._stop_node(handle)
-        await self._leave(handle)
-        self._handles[self._handles.index(handle)], up_s = await self._bring_in(handle.spec)
+        else:
+            # One that died by itself has left its pipes.
+            await handle.stop()
+            await self._leave(handle)
+        again, up_s = await self._bring_in(handle.spec)
+        self._handles[self._handles.index(handle)] = again
+        # Links may have been healed while it came up, when nobody told it yet.
+        await self._launcher.rewire((again,))
         self._polite.discard(handle.spec.name)
         await self._fault_log.befalls(Restart(handle.spec.name), up_s)
         self._watch.changed()

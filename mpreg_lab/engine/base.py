@@ -89,7 +89,7 @@ class Driver:
         if not self._over:
             self._carry_out(self.machine.handle(*happenings))
         else:
-            self.machine.late += len(happenings)
+            self.machine.handle(*happenings)  # It counts the answers among them.
 
     def cancel(self, cause: MpregError) -> None:
         """Stop the run; what has ended is kept."""

@@ -32,7 +32,7 @@ class Timing(msgspec.Struct, frozen=True):
     longest_suspicion: float = 2.0
     """How many times longer a suspicion lasts that nobody shares."""
     confirmations: int = 3
-    checks: int = 6
+    checks: int = 20
     """About so many nodes, whatever the size of the cluster, probe a node at once that another one suspects."""
     silence_s: float = 1.2
     """Who hears nobody at all for so long takes itself for cut off, and suspects everybody."""

@@ -104,6 +104,8 @@ class ClientRuns:
         self._past = PastRuns()
         self._faults: tuple[FaultNote, ...] = ()
         self._stopped = False
+        self.late = 0
+        """How many answers of nodes came when nobody waited for them any more, or twice."""
 
     @property
     def handlers(self) -> Mapping[type, Callable[[Peer, Any], None]]:
@@ -149,7 +151,9 @@ class ClientRuns:
         """A node says what became of calls of that run."""
         served = self._served.get(run)
         if served is not None:
+            before = served.run.late
             served.run.heard(node, outcomes)
+            self.late += served.run.late - before
 
     def lost(self, name: NodeName) -> None:
         """A node is gone, with the steps that it was given."""

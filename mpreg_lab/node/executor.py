@@ -73,6 +73,7 @@ class Executor:
 
     Attributes:
         ended: How many calls have ended, in whatever way.
+        late: How many of them when nobody waited for their answer any more; it was dropped.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class Executor:
         cache: Cache | None = None,
     ) -> None:
         self.ended = 0
+        self.late = 0
         self._busy = busy
         self._node = node
         self._cache = cache
@@ -358,6 +360,8 @@ class Executor:
                     # Nobody else has seen the outcome yet.
                     force_setattr(outcome, "idle_s", now_s - since_s)
                 by_run.setdefault(job.run, []).append(outcome)
+            else:
+                self.late += type(outcome) is not CallStarted
         for run, outcomes in by_run.items():
             self._report(run, outcomes)
 

@@ -48,11 +48,12 @@ class GivingHost(Protocol):
 
 
 class Load(NamedTuple):
-    """How much a node has to do: steps that run, that wait, and that have ended since it was started."""
+    """What a node has to do: steps that run, that wait, that have ended, and of these those that nobody waited for."""
 
     running: int
     waiting: int
     ended: int
+    late: int
 
 
 class GivenCalls:
@@ -75,7 +76,7 @@ class GivenCalls:
     def load(self) -> Load:
         """How much there is to do."""
         running = self._executor.under_way
-        return Load(running, self._executor.running - running, self._executor.ended)
+        return Load(running, self._executor.running - running, self._executor.ended, self._executor.late)
 
     def take(self, calls: Calls, origin: NodeName, report: Report, *, pack: bool) -> None:
         """Make these calls.

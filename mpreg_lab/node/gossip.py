@@ -34,6 +34,7 @@ class Heart:
         dial: Opens a connection to another member.
         heard: Called with each event, once its heartbeats are on their way.
         moved: Called when connections were opened or have ended.
+        spoken: Called with the name of a node that said something to this one itself.
     """
 
     def __init__(
@@ -43,12 +44,14 @@ class Heart:
         dial: Dial,
         heard: Callable[[Event], None],
         moved: Callable[[], object] = lambda: None,
+        spoken: Callable[[NodeName], object] = lambda _: None,
     ) -> None:
         self._membership = membership
         self._cluster_id = cluster_id
         self._dial = dial
         self._heard = heard
         self._moved = moved
+        self._spoken = spoken
         self._loop = asyncio.get_running_loop()
         self._alarm: asyncio.TimerHandle | None = None
         self._started = False
@@ -136,6 +139,7 @@ class Heart:
             return
         if not isinstance(message, HEARTBEATS) or peer not in self._nodes:
             raise ProtocolError(f"{type(message).__name__} does not belong on this connection")
+        self._spoken(self._nodes[peer])
         self._carry_out(self._membership.handle(message, self._loop.time()))  # type: ignore[arg-type]  # it is in HEARTBEATS
 
     def drop(self, peer: Peer) -> None:

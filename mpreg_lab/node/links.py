@@ -42,6 +42,11 @@ class Link:
         link._queue, link._opening = deque(), None
         return link
 
+    @property
+    def owed(self) -> bool:
+        """Whether a reply is waited for."""
+        return self._opening is not None or (self.peer is not None and self.peer.owed)
+
     def post(self, message: Message) -> None:
         """Send a message, after those posted before; it is lost if the node is."""
         if self.peer is not None:

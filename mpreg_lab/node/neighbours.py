@@ -24,6 +24,7 @@ from mpreg_lab.workflow.record import FaultKind, FaultNote
 from .gossip import HEARTBEATS, Heart
 from .links import Dial, Link, say_hello
 from .membership import Back, Event, Lost, Membership, Suspected
+from .reach import LOOK_S, Reach
 from .router import Router
 
 __all__ = ["Neighbourly", "Neighbours"]
@@ -61,7 +62,11 @@ class Neighbours:
         self._dial = dial
         self._router = router
         self._membership = Membership(itself, rng=random.Random())
-        self._heart = Heart(self._membership, cluster_id, dial, self._on_event, host.connections_changed)
+        self._heart = Heart(
+            self._membership, cluster_id, dial, self._on_event, host.connections_changed, self._on_spoken
+        )
+        self._reach = Reach()
+        self._look_due: asyncio.TimerHandle | None = None
         self._links: dict[NodeName, Link] = {}
         self._out_of_touch: set[NodeName] = set()
         self._stopped = False
@@ -141,9 +146,11 @@ class Neighbours:
     def post(self, name: NodeName, message: Message) -> None:
         """Send a message to a node; it is lost if the node is."""
         self._link(name).post(message)
+        self._look_soon()
 
     async def ask(self, name: NodeName, message: Message) -> Message:
         """Send a request to a node and wait for its reply; raises what Link.request does."""
+        self._look_soon()
         return await self._link(name).request(message)
 
     def name_of(self, peer: Peer) -> NodeName:
@@ -163,7 +170,7 @@ class Neighbours:
 
     def say_goodbye(self) -> None:
         """Tell all others that this node leaves; nobody is lost from here on."""
-        self._stopped = True
+        self._end()
         for link in self._links.values():
             if link.peer is not None:
                 link.post(Goodbye(self.itself.name))
@@ -176,10 +183,15 @@ class Neighbours:
 
     def kill(self) -> None:
         """Cut all connections and say nothing."""
-        self._stopped = True
+        self._end()
         self._heart.kill()
         for link in self._links.values():
             link.abort()
+
+    def _end(self) -> None:
+        self._stopped = True
+        if self._look_due is not None:
+            self._look_due.cancel()
 
     # --- messages ---
 
@@ -253,6 +265,37 @@ class Neighbours:
 
     def _notice(self, kind: FaultKind, text: str, name: NodeName) -> None:
         self._host.noticed(FaultNote(asyncio.get_running_loop().time(), kind, text, (name,)))
+
+    # --- who can be reached from here ---
+
+    def _on_spoken(self, name: NodeName) -> None:
+        if self._reach.heard(name):
+            self._router.trust(name)
+            self._in_touch(name, f"{self.itself.name} reaches {name} again")
+
+    def _look_soon(self) -> None:
+        if self._look_due is None and not self._stopped:
+            self._look_due = asyncio.get_running_loop().call_later(LOOK_S, self._look)
+
+    def _look(self) -> None:
+        due, self._look_due = self._look_due, None
+        if due is None or self._stopped:
+            return
+        owing = (self._router.busy | {name for name, link in self._links.items() if link.owed}) & self._links.keys()
+        found = self._reach.look(owing, asyncio.get_running_loop().time() - due.when())
+        for name in found.silent:
+            self._heart.ask(name)
+        for name in found.unreached:
+            self._give_up(name)
+        if owing:
+            self._look_soon()
+
+    def _give_up(self, name: NodeName) -> None:
+        """Others may reach it, and it stays a member; what it was given from here is lost."""
+        # First, so that what is lost is not given to the same node again.
+        self._router.doubt(name)
+        self._links.pop(name).abort()
+        self._lose_calls(name)
 
     # --- links ---
 

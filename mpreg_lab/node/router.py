@@ -93,6 +93,11 @@ class Router:
         if node in self._load:
             self._load[node] -= steps
 
+    @property
+    def busy(self) -> frozenset[NodeName]:
+        """The nodes that have steps of ours."""
+        return frozenset(name for name, steps in self._load.items() if steps > 0)
+
     def check(self, step: Step, positional: int | None = None, keywords: Collection[str] = ()) -> None:
         """Refuse a step that no node could run, before the run begins.
 

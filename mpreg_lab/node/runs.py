@@ -108,6 +108,11 @@ class EntryRun:
         """Whether every step has ended."""
         return self._machine.done
 
+    @property
+    def late(self) -> int:
+        """How many answers came when nobody waited for them any more."""
+        return self._machine.late
+
     def start(self, faults: Iterable[FaultNote] = ()) -> None:
         """Begin.
 

@@ -342,7 +342,14 @@ class Node:
         """How this node is, for those who watch it."""
         neighbours, load = self._neighbours, self._calls.load
         return Watched(
-            "", self.member, neighbours.beliefs, neighbours.connected, load.running, load.waiting, load.ended
+            "",
+            self.member,
+            neighbours.beliefs,
+            neighbours.connected,
+            load.running,
+            load.waiting,
+            load.ended,
+            load.late + self._runs.late,
         )
 
     # --- what nodes of another kind need: Host ---

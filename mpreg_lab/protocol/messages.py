@@ -325,6 +325,8 @@ class Watched(_Message, frozen=True, tag="watched"):
     """Steps under way on it, and given to it but not begun."""
     ended: Count = 0
     """Steps that have ended on it, in whatever way, since its life began."""
+    late: Count = 0
+    """Answers of steps, of its own and of nodes that it gave steps, which nobody waited for any more: dropped."""
 
 
 class Meet(_Message, frozen=True, tag="meet"):

@@ -17,7 +17,7 @@ import msgspec
 from mpreg_lab.cluster.faults import FaultLog, Faults
 from mpreg_lab.cluster.inprocess import InProcessHandle, InProcessLauncher
 from mpreg_lab.cluster.opening import Doorway, cluster_token
-from mpreg_lab.errors import ClusterError, UnknownNodeError
+from mpreg_lab.errors import ClusterError, MpregError, UnknownNodeError
 from mpreg_lab.loop_thread import LoopThread
 from mpreg_lab.protocol.messages import Member
 from mpreg_lab.transport.base import Connection
@@ -25,7 +25,18 @@ from mpreg_lab.transport.tokens import TokenFile
 from mpreg_lab.types import ClusterId, NodeName
 from mpreg_lab.workflow.plan import did_you_mean
 
-__all__ = ["Actor", "Stage", "actors", "borrow_loop", "enter", "heard", "in_background", "leave", "return_loop"]
+__all__ = [
+    "Actor",
+    "Stage",
+    "actors",
+    "borrow_loop",
+    "check_asyncio",
+    "enter",
+    "heard",
+    "in_background",
+    "leave",
+    "return_loop",
+]
 
 T = TypeVar("T")
 
@@ -199,6 +210,7 @@ def return_loop() -> None:
 
 async def heard(future: Future[T]) -> T:
     """The result of something that happens elsewhere. Giving up the wait does not cancel it."""
+    check_asyncio()
     loop = asyncio.get_running_loop()
     done = asyncio.Event()
 
@@ -213,6 +225,17 @@ async def heard(future: Future[T]) -> T:
     future.add_done_callback(tell)
     await done.wait()
     return future.result()
+
+
+def check_asyncio() -> None:
+    """Raise MpregError if the caller is not on a loop of asyncio."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError as exc:
+        raise MpregError(
+            "servers and clients are awaited on a loop of asyncio. "
+            "With anyio's plugin, make a fixture anyio_backend that returns 'asyncio'"
+        ) from exc
 
 
 def in_background(work: Callable[[], None], name: str) -> Future[None]:

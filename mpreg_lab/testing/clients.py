@@ -13,7 +13,7 @@ from mpreg_lab.loop_thread import LoopThread
 from mpreg_lab.protocol.commands import RPCCommand
 from mpreg_lab.workflow.model import Step, Workflow
 
-from ._stage import borrow_loop, return_loop
+from ._stage import borrow_loop, check_asyncio, return_loop
 from .servers import Server
 
 __all__ = ["ServerClient", "address_of", "connected_clients"]
@@ -52,6 +52,7 @@ class ServerClient:
         Raises:
             ConnectError: If nobody answers there, or the token is wrong.
         """
+        check_asyncio()
         if self._loop is None:
             self._loop, self._aio = borrow_loop(), AsyncClient(self.url, token=self._token)
             try:

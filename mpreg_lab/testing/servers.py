@@ -420,10 +420,12 @@ class _Life:
         if settings.advertised_urls:
             handle.node.set_url(settings.advertised_urls[0])
         self.stage.tell_addresses()
-        await self.stage.fault_log.brief(handle)
-        # Who has joined while the door was opened has not heard of the functions.
-        joins = [handle.node.announce(), *(handle.node.join(url) for url in _peers(settings))]
-        self._joining = asyncio.gather(*joins)
+        # Nothing was awaited since the door is open: who closes it meanwhile finds what is to be cancelled.
+        self._joining = asyncio.gather(
+            self.stage.fault_log.brief(handle),
+            handle.node.announce(),  # who has joined while the door was opened has not heard of the functions
+            *(handle.node.join(url) for url in _peers(settings)),
+        )
         await asyncio.wait((self._joining,))
         if not self._joining.cancelled():
             self._joining.result()

@@ -90,6 +90,11 @@ class Peer:
         return self._dialect is not None
 
     @property
+    def owed(self) -> bool:
+        """Whether a request has had no reply yet."""
+        return bool(self._pending)
+
+    @property
     def pending_bytes(self) -> int:
         """What was posted and has not left this process yet."""
         return self._outbox.pending_bytes + self.connection.pending_bytes

@@ -178,7 +178,7 @@ class RunMachine:
         values: Key to whatever `Returned` gave as the value.
         errors: Key of a failed step to whatever stands for its exception.
         status: Of the run.
-        late: How many outcomes came after their attempt was given up; they were dropped.
+        late: How many answers came after their attempt was given up, or twice; they were dropped.
     """
 
     def __init__(self, plan: Plan, placer: Placer, reuse: Reuse | None = None, nodes: Sequence[NodeName] = ()) -> None:
@@ -253,7 +253,7 @@ class RunMachine:
             if self._left:
                 _HANDLE[type(happening)](self, happening)
             else:
-                self.late += 1
+                self.late += isinstance(happening, (Returned, Raised))
         return self._take_todo(now_s)
 
     def note(self, fault: FaultNote) -> None:

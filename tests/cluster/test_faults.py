@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from mpreg_lab import Client, LocalCluster, Step, Workflow
@@ -177,6 +179,38 @@ def test_what_makes_no_sense_is_refused(cluster, action, error, message):
     assert cluster.faults.log == ()
 
 
+@pytest.mark.parametrize("do", [Drop("a", "b", 1.0), Cut("a", "b", silent=True)], ids=["dropped", "cut silently"])
+def test_a_link_that_lets_nothing_through_is_noticed_though_others_reach_the_node(cluster, starts, do):
+    """B stays a member, since c reaches it; what a gave it is lost, and a verb that waits for it ends."""
+    cluster.register(starts.work, resources="w")
+    cluster.call("work", 0)
+    cluster.faults.do(do)
+
+    with pytest.raises(NodeLostError, match="node 'b' went away with step 'work' under way"):
+        cluster.call("work", 1)
+
+    assert "b" in cluster.nodes
+    cluster.register(str, name="more")
+    cluster.faults.heal()
+    until(lambda: cluster.run(fan("work", 1), check=False).exception is None)
+
+
+def test_what_a_dead_link_swallowed_is_tried_again_elsewhere(starts):
+    with LocalCluster({"a": [], "b": ["w"], "c": ["w"]}) as cluster:
+        cluster.register(starts.work, resources="w")
+        cluster.run(fan("work", 4))
+        cluster.faults.drop("a", "b", 1.0)
+
+        run = cluster.run(Workflow([Step(f"s{i}", "work", (10 + i,), retries=1) for i in range(4)]))
+        after = cluster.run(fan("work", 4))
+
+    assert {step.node for step in run.record.steps.values()} == {"c"}
+    assert {step.attempts for step in run.record.steps.values()} == {1, 2}
+    assert starts()[-4:] == [10, 11, 12, 13]
+    # The link is known to be bad, and avoided.
+    assert {(step.node, step.attempts) for step in after.record.steps.values()} == {("c", 1)}
+
+
 def test_the_link_of_our_own_client_suffers_too(cluster):
     cluster.register(str, name="work", resources="w")
     cluster.faults.cut("client", "a")
@@ -201,6 +235,24 @@ def test_a_node_that_comes_up_again_suffers_from_what_lasts(cluster, starts):
         client.call("work", 1)
 
     assert starts() == []
+
+
+def test_a_node_hears_of_links_that_are_healed_while_it_comes_up():
+    with LocalCluster(NODES, processes=True) as cluster:
+        cluster.register(str, name="work", resources="w")
+        cluster.kill("a")
+        cluster.faults.cut("a", "b")
+        before = set(psutil.Process().children())
+
+        restarting = threading.Thread(target=cluster.restart, args=("a",))
+        restarting.start()
+        until(lambda: bool(set(psutil.Process().children()) - before))
+        cluster.faults.heal()
+        restarting.join(PATIENCE_S)
+
+        with Client(cluster.nodes["a"].url, token=cluster.token) as client:
+            workflow = Workflow([Step("s", "work", (1,), retries=20, backoff_s=0.05, wait_for_s=PATIENCE_S)])
+            assert client.run(workflow, timeout=PATIENCE_S).results == {"s": "1"}
 
 
 # --- in the records of runs ---

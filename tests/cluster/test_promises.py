@@ -50,6 +50,11 @@ def fragile(request: pytest.FixtureRequest) -> Iterator[LocalCluster]:
         yield cluster
 
 
+def late(cluster: LocalCluster) -> int:
+    """How many answers the nodes have dropped."""
+    return sum(node.late for node in cluster.status().nodes)
+
+
 def one(function: str, **options) -> Workflow:
     return Workflow([Step("s", function, **options)])
 
@@ -160,6 +165,7 @@ def test_the_first_answer_wins_and_a_late_one_is_dropped(shared, ledger):
         return number
 
     shared.register(work_and_tell, name="work", resources="w")
+    before = late(shared)
     run = shared.submit(Workflow([Step("s", "work", timeout_s=0.2, retries=1), Step("t", "echo", (Ref("s"),))]))
     run.wait(PATIENCE_S)
     ledger.gate.touch()
@@ -167,6 +173,20 @@ def test_the_first_answer_wins_and_a_late_one_is_dropped(shared, ledger):
     shared.call("echo", 1)
 
     assert (run["s"], run["t"], ledger.starts) == (2, 2, 2)
+    until(lambda: late(shared) == before + 1)
+
+
+def test_an_answer_that_comes_twice_counts_once_and_is_told_of(shared, ledger):
+    shared.register(ledger.start, name="work", resources="w")
+    before = late(shared)
+    for node in ("one", "two"):
+        shared.faults.duplicate("entry", node, 1.0)
+
+    run = shared.run(Workflow([Step("s", "work"), Step("t", "echo", (Ref("s"),))]))
+    until(lambda: late(shared) > before)
+    shared.faults.heal()
+
+    assert (run.results, run["s"], ledger.starts) == ({"t": 1}, 1, 1)
 
 
 def test_an_async_step_ends_at_its_deadline(shared, ledger):

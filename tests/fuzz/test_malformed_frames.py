@@ -235,6 +235,30 @@ def broken_binary(rng: random.Random) -> Case:
     )()
 
 
+def chunk(piece: bytes, *, stream: int = 7, size_bytes: int | None = None, at: int = 0) -> bytes:
+    """A piece of a frame; the whole of it if not told otherwise."""
+    size_bytes = len(piece) if size_bytes is None else size_bytes
+    return struct.pack("<4sIQQ", b"\xc1\x02\0\0", stream, size_bytes, at) + piece
+
+
+def broken_chunk(rng: random.Random) -> Case:
+    stream, piece = rng.getrandbits(32), rng.randbytes(rng.randrange(1, 100))
+    inner = broken_binary(rng)
+    assert isinstance(inner.frame, bytes)
+    whole = chunk(inner.frame, stream=stream) if inner.frame else chunk(b"")
+    return rng.choice(
+        (
+            Case(chunk(piece, stream=stream, size_bytes=1000, at=rng.choice((1, 500, 999, 2**40, 2**64 - 1))), ""),
+            Case(chunk(piece, stream=stream, size_bytes=len(piece) - 1), ""),
+            Case(chunk(piece, stream=stream, size_bytes=rng.choice((2**40, 2**63, 2**64 - 1))), ""),
+            Case(chunk(b"", stream=stream), ""),
+            Case(chunk(b"", stream=stream)[: rng.randrange(4, 24)], ""),
+            Case(chunk(chunk(piece), stream=stream), ""),
+            Case(whole, inner.u or None),
+        )
+    )
+
+
 def damaged(rng: random.Random) -> Case:
     frame = codec.encode(codec.decode(json.dumps(golden(rng.choice(KINDS)))), text=rng.random() < 0.5)
     at = rng.randrange(len(frame))
@@ -245,7 +269,7 @@ def damaged(rng: random.Random) -> Case:
 
 SORTS = (
     wrong_value, missing_value, binary_wrong_value, raw_value, unknown_kind, doubled_key, cut_short, noise,
-    broken_binary, damaged,
+    broken_binary, broken_chunk, damaged,
 )  # fmt: skip
 
 
@@ -284,6 +308,41 @@ def was_told(case: Case, answers: list[Message]) -> bool:
     assert len(refusals) == 1, case.frame[:300]
     assert isinstance(refusals[0].error.value(), MpregError)
     return True
+
+
+DESCRIBE = binary(msgspec.msgpack.encode({"kind": "describe", "u": "in pieces"}))
+HALF = len(DESCRIBE) // 2
+FIRST, SECOND = DESCRIBE[:HALF], DESCRIBE[HALF:]
+
+
+@pytest.mark.parametrize(
+    ("frames", "refused"),
+    [
+        ([chunk(FIRST, size_bytes=len(DESCRIBE)), chunk(SECOND, size_bytes=len(DESCRIBE), at=HALF - 1)], [1]),
+        ([chunk(FIRST, size_bytes=len(DESCRIBE)), chunk(SECOND, size_bytes=len(DESCRIBE), at=HALF + 1)], [1]),
+        ([chunk(FIRST, size_bytes=len(DESCRIBE)), chunk(SECOND, size_bytes=len(DESCRIBE) + 1, at=HALF)], [1]),
+        ([chunk(FIRST, size_bytes=len(DESCRIBE)), chunk(SECOND + b"x", size_bytes=len(DESCRIBE), at=HALF)], [1]),
+        ([chunk(FIRST, size_bytes=len(DESCRIBE)), chunk(FIRST, size_bytes=len(DESCRIBE))], [1]),
+        ([chunk(FIRST, size_bytes=len(DESCRIBE)), chunk(SECOND, stream=8, size_bytes=len(DESCRIBE), at=HALF)], [1]),
+        ([chunk(SECOND, size_bytes=len(DESCRIBE), at=HALF), chunk(FIRST, size_bytes=len(DESCRIBE))], [0]),
+        ([chunk(b"x", stream=n, size_bytes=2) for n in range(66)], [64, 65]),
+        ([chunk(b"x", stream=n, size_bytes=2**30) for n in range(3)], [1, 2]),
+    ],
+    ids=[
+        "overlapping", "with a gap", "another length", "too long", "begun twice", "of another stream",
+        "the end first", "too many streams", "too much announced",
+    ],
+)  # fmt: skip
+async def test_pieces_that_do_not_fit_are_refused_and_whole_ones_are_taken_afterwards(door, frames, refused):
+    async with door.connect() as websocket:
+        answers = await door.answers(websocket, frames)
+
+        assert [n for n, found in enumerate(answers) if any(isinstance(one, Refused) for one in found)] == refused
+        assert len(answers) == len(frames)
+    async with door.connect() as websocket:
+        for piece in (chunk(FIRST, size_bytes=len(DESCRIBE)), chunk(SECOND, size_bytes=len(DESCRIBE), at=HALF)):
+            await websocket.send(piece)
+        assert is_reply(codec.decode(await websocket.recv()), "in pieces")
 
 
 @pytest.mark.parametrize("role", ["no-such", "rpc", "gossip", 5, None, []])

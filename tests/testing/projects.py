@@ -73,7 +73,12 @@ class Outcome(NamedTuple):
 OURS = "mpreg_lab.testing.plugin"
 
 
-def run_pytest(folder: Path, *arguments: str, plugins: Sequence[str] = (OURS, "pytest_asyncio.plugin")) -> Outcome:
+def run_pytest(
+    folder: Path,
+    *arguments: str,
+    plugins: Sequence[str] = (OURS, "pytest_asyncio.plugin"),
+    python: Path | str = sys.executable,
+) -> Outcome:
     """Run the tests in a folder, in a process of their own, with warnings as errors.
 
     Args:
@@ -82,7 +87,7 @@ def run_pytest(folder: Path, *arguments: str, plugins: Sequence[str] = (OURS, "p
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_"))}
     load = [f"-p{name}" for name in plugins]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-rA", "-W", "error", "-pno:cacheprovider", *load, *arguments, "."],
+        [str(python), "-m", "pytest", "-q", "-rA", "-W", "error", "-pno:cacheprovider", *load, *arguments, "."],
         cwd=folder,
         env=environment | ({"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"} if plugins else {}),
         stdin=subprocess.DEVNULL,

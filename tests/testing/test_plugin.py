@@ -83,6 +83,19 @@ def test_pytest_without_a_plugin_for_async_tests_loads_it_too(tmp_path: Path):
     assert outcome.counts == {"passed": 1}, outcome.text
 
 
+def test_a_loop_that_is_not_asyncios_is_told_so(tmp_path: Path):
+    (tmp_path / "test_trio.py").write_text(
+        "import pytest\n\n@pytest.fixture\ndef anyio_backend():\n    return 'trio'\n\n"
+        "@pytest.mark.anyio\nasync def test_it(single_server, client_factory):\n"
+        "    await client_factory(single_server)\n"
+    )
+
+    outcome = run_pytest(tmp_path, plugins=(OURS, "anyio.pytest_plugin"))
+
+    assert outcome.counts == {"failed": 1}, outcome.text
+    assert "MpregError: servers and clients are awaited on a loop of asyncio" in outcome.text
+
+
 def test_the_plugin_is_found_by_its_entry_point_and_listed(tmp_path: Path):
     (tmp_path / "pytest.ini").write_text(AUTO)
 

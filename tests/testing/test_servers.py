@@ -172,6 +172,21 @@ async def test_who_waits_for_a_peer_that_never_comes_says_for_whom():
     assert not server.running
 
 
+async def test_a_server_that_waits_for_a_peer_can_be_shut_down_at_any_time():
+    nobody = f"ws://127.0.0.1:{free_port()}"
+    with Server(ServerSettings(cluster_id="mine")):
+        for turns in range(12):
+            server = Server(ServerSettings(cluster_id="mine", peers=[nobody]))
+            task = asyncio.create_task(server.server())
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            server.shutdown()
+            if not turns:  # it had not begun
+                task.cancel()
+            async with asyncio.timeout(5):
+                await asyncio.wait((task,))
+
+
 def test_nobody_runs_twice():
     with Server() as server, pytest.raises(ClusterError, match="runs already"):
         server.start()

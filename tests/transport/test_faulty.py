@@ -153,6 +153,32 @@ async def test_the_same_seed_loses_the_same_frames():
     assert await survivors(7) != await survivors(8)
 
 
+async def test_a_network_that_is_wired_as_another_loses_the_same_frames():
+    original, twin = Network(), Network()
+    for network in (original, twin):
+        network.seed(3)
+    original.seed(7)
+    for ends in (("a", "b"), ("b", "a"), ("a", "c")):
+        original.change(*ends, LinkFaults(drop=0.5))
+    twin.change("x", "y", LinkFaults(delay_s=1.0))
+
+    twin.rewire(original.wiring)
+
+    assert twin.faulty == original.faulty
+    assert await (await linked(twin)).sent(50) == await (await linked(original)).sent(50)
+
+
+async def test_wiring_anew_without_a_new_seed_lets_chance_go_on():
+    network, twin = Network(), Network()
+    network.change("a", "b", LinkFaults(drop=0.5))
+    twin.rewire(network.wiring)
+    first = await (await linked(twin)).sent(50)
+
+    twin.rewire(network.wiring)
+
+    assert await (await linked(twin)).sent(50) != first
+
+
 async def test_a_broken_cable_ends_connections_and_lets_none_be_opened(link):
     link.set(LinkFaults(cable=Cable.BROKEN))
 

@@ -9,11 +9,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mpreg_lab.errors import NodeLostError, RoutingError, StepTimeoutError
+from mpreg_lab.types import NodeName
 from mpreg_lab.workflow import machine as machine_module
 from mpreg_lab.workflow.machine import Abort, Execute, RunMachine, failure_of
 from mpreg_lab.workflow.model import Ref, Step, Workflow
 from mpreg_lab.workflow.plan import validate
-from mpreg_lab.workflow.record import RunRecord, RunStatus, StepStatus
+from mpreg_lab.workflow.record import FaultKind, FaultNote, RunRecord, RunStatus, StepStatus
 from tests.dags import Needs, below, dags
 
 untyped: Any = machine_module
@@ -767,3 +768,19 @@ def test_every_run_ends_in_a_consistent_state(data: st.DataObject, needs: Needs)
         assert len(record.steps[s.name].earlier) <= s.retries
     assert not any(bench.nodes.load.values())
     assert bench.machine.due_s is None
+
+
+def test_a_fault_is_told_with_the_events_and_changes_nothing():
+    bench = Bench(Step("a", "f"))
+    bench.start()
+    fault = FaultNote(0.5, FaultKind.KILL, "n2 killed", (NodeName("n2"),))
+
+    bench.machine.note(fault)
+
+    assert fault in bench.told()
+    assert bench.state("a") is StepStatus.QUEUED
+    bench.returned("a")
+    bench.told()
+    bench.machine.note(fault)
+    assert bench.told() == []
+    assert bench.record.faults == (fault,)

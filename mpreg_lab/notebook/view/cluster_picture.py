@@ -223,7 +223,7 @@ def detail(status: ClusterStatus) -> dict[str, Any]:
 
 def _node(reading: Reading, node: NodeStatus) -> StateNode:
     said = reading.line(node.name)
-    ended = f"{node.ended:,} ended"
+    ended = f"{node.ended:,} ended" + (f", {node.late:,} late" if node.late else "")
     return StateNode(
         look=reading.looks[node.name],
         line=shorten(said, TEXT_ROOM, SUBLABEL_PX),

@@ -100,10 +100,9 @@ class Compared(msgspec.Struct, frozen=True):
 
     @property
     def timed(self) -> tuple[StepPair, ...]:
-        """The steps that ran in both: the most slower one first, the most faster one last."""
-        return tuple(
-            sorted((p for p in self.pairs if p.difference_s is not None), key=lambda p: -(p.difference_s or 0.0))
-        )
+        """The steps that ran in both and ended alike: the most slower one first, the most faster one last."""
+        pairs = (p for p in self.both if p.difference_s is not None and not p.changed)
+        return tuple(sorted(pairs, key=lambda p: -(p.difference_s or 0.0)))
 
 
 def compared(record: RunRecord, other: RunRecord) -> Compared:

@@ -1,18 +1,20 @@
 """A run as a trace for Perfetto (ui.perfetto.dev) and chrome://tracing.
 
 The format is that of "Trace Event Format" (Google, 2016): times are in microseconds; a node is a process, each of its
-slots a thread, an attempt a complete event (X), and an arrow (s, f) goes from a step to each that needed it.
+slots a thread, an attempt a complete event (X), and an arrow (s, f) goes from a step to each that needed it. What
+befell the cluster is a process of its own, before the nodes.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from mpreg_lab.types import StepName
 from mpreg_lab.workflow.record import RunRecord
 
+from .faults import FaultBand
 from .format import plain
 from .timeline import Bar, Lane, timeline
 
@@ -32,6 +34,7 @@ def trace(record: RunRecord) -> str:
                 events.append(event)
                 last[bar.step] = event
     events += _arrows(record, last)
+    events += _faults(drawn.faults)
     about = {"name": _sound(record.name), "status": record.status, "steps": len(record.steps)}
     return json.dumps({"traceEvents": events, "displayTimeUnit": "ms", "otherData": about}, ensure_ascii=True)
 
@@ -65,6 +68,14 @@ def _attempt(pid: int, bar: Bar, record: RunRecord) -> dict[str, Any] | None:
             **{f"{kind}_ms": round(seconds * 1e3, 3) for kind, seconds in spent.items()},
         },
     }
+
+
+def _faults(bands: Sequence[FaultBand]) -> Iterable[dict[str, Any]]:
+    if bands:
+        yield {"ph": "M", "name": "process_name", "pid": 0, "tid": 0, "args": {"name": "faults"}}
+    for band in bands:
+        place = {"pid": 0, "tid": band.row + 1, "ts": _us(band.start_s)}
+        yield {"ph": "X", "name": _sound(band.text), "cat": band.kind, **place, "dur": _us(band.end_s - band.start_s)}
 
 
 def _arrows(record: RunRecord, last: dict[StepName, dict[str, Any]]) -> Iterable[dict[str, Any]]:

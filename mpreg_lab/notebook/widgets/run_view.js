@@ -311,19 +311,20 @@ class GraphTab {
     act();
   }
 
-  // The nearest box in that direction; what lies aside counts more.
+  // Along an arrow if one leads that way, else to the nearest box there; what lies aside counts more.
   neighbour(index, dx, dy) {
     const middle = ({ x, y, width, height }) => [x + width / 2, y + height / 2];
     const { nodes } = this.scene;
     const [x, y] = middle(nodes[index]);
-    let [best, least] = [index, Infinity];
-    nodes.forEach((node, i) => {
-      const [x_, y_] = middle(node);
+    const cost = (i) => {
+      const [x_, y_] = middle(nodes[i]);
       const ahead = (x_ - x) * dx + (y_ - y) * dy;
-      const aside = Math.abs((x_ - x) * dy) + Math.abs((y_ - y) * dx);
-      if (ahead > 1 && ahead + 3 * aside < least) [best, least] = [i, ahead + 3 * aside];
-    });
-    return best;
+      return ahead > 1 ? ahead + 3 * Math.abs((x_ - x) * dy + (y_ - y) * dx) : Infinity;
+    };
+    const nearest = (some) => some.reduce((best, i) => (cost(i) < cost(best) ? i : best), index);
+    const near = [...this.near[index].up, ...this.near[index].down].map(([i]) => i);
+    const along = nearest(near);
+    return along === index ? nearest(nodes.map((_, i) => i)) : along;
   }
 
   focus(index) {
@@ -412,7 +413,7 @@ class GraphTab {
   }
 
   fitAll() {
-    this.scale = Math.max(0.05, Math.min(this.wholeWidth(), (this.pane.clientWidth - 2) / this.size()[0], (this.pane.clientHeight - 2) / this.size()[1]));
+    this.scale = Math.max(0.02, Math.min(this.wholeWidth(), (this.pane.clientWidth - 2) / this.size()[0], (this.pane.clientHeight - 2) / this.size()[1]));
     this.resize();
   }
 
@@ -429,7 +430,7 @@ class GraphTab {
     const pane = this.pane.getBoundingClientRect();
     const [x, y] = at ? [at.clientX - pane.left, at.clientY - pane.top] : [pane.width / 2, pane.height / 2];
     const before = this.scale ?? this.fitting();
-    this.scale = Math.min(3, Math.max(0.05, before * factor));
+    this.scale = Math.min(3, Math.max(0.02, before * factor));
     const ratio = this.scale / before;
     const [left, top] = [this.pane.scrollLeft, this.pane.scrollTop];
     this.resize();
@@ -879,6 +880,7 @@ class Panel {
 
   // Each section is drawn again only if something in it changed: a person may be selecting text in it.
   show(wanted) {
+    const inside = this.body.contains(document.activeElement);
     const elements = wanted.map(([name, facts, draw]) => {
       const key = JSON.stringify([facts]);
       if (this.sections.get(name)?.key !== key) this.sections.set(name, { key, element: draw() });
@@ -888,6 +890,8 @@ class Panel {
       if (this.body.children[i] !== child) this.body.insertBefore(child, this.body.children[i] ?? null);
     });
     while (this.body.children.length > elements.length) this.body.lastChild.remove();
+    // The button that was pressed may be gone; Esc must still be heard here.
+    if (inside && !this.body.contains(document.activeElement)) this.close.focus({ preventScroll: true });
   }
 
   step(i) {
@@ -900,7 +904,7 @@ class Panel {
     const sections = [
       ["facts", [own, detail.because, detail.fault], () => this.facts(i, detail)],
       run.able.includes("rerun") && run.state.status !== "running" && ["rerun", answer("rerun")?.version, () => this.rerun(i)],
-      failure && ["error", [failure, answer("trace")?.version], () => this.error(i, failure)],
+      failure && ["trace", [failure, answer("trace")?.version], () => this.error(i, failure)],
       attempts && ["attempts", attempts, () => this.attempts(attempts)],
       run.scene.steps[i].arguments.length && ["arguments", i, () => this.arguments(run.scene.steps[i].arguments)],
       SUCCEEDED.has(steps.status[i]) && ["result", [i, result, answer("result")?.version, run.able], () => this.result(i, result)],
@@ -1032,9 +1036,18 @@ class Panel {
       this.answered += 1;
       this.update();
       this.run.tab.update();
+      if (!answer.waiting) this.reveal(what);
     };
     set({ waiting: true });
     this.run.ask(what, step, set);
+  }
+
+  // What was asked for comes into sight, its head first.
+  reveal(name) {
+    const section = this.sections.get(name)?.element;
+    if (!section?.isConnected) return;
+    const [body, box] = [this.body.getBoundingClientRect(), section.getBoundingClientRect()];
+    this.body.scrollTop += Math.min(box.top - body.top, Math.max(0, box.bottom - body.bottom));
   }
 
   group(steps) {
@@ -1215,6 +1228,9 @@ class RunView {
     last.element.replaceWith(graph.element);
     if (this.tab === last) this.tab = graph;
     if (this.openedNode !== null) this.openedNode = this.nodeOf.get(this.opened[0]);
+    // Room for what was unfolded; none is taken back.
+    this.height = Math.max(this.height, this.room());
+    this.main.style.height = `${this.height}px`;
     graph.resize();
     graph.update();
     graph.tick();
@@ -1423,12 +1439,16 @@ class RunView {
   resize(width) {
     if (!this.scene || !width || width === this.width) return;
     this.width = width;
-    const graph = this.made.Graph;
+    this.height = this.room();
+    this.main.style.height = `${this.height}px`;
+    if (this.made.Graph.scale === null) this.made.Graph.fit();
+  }
+
+  room() {
     // The latencies of four functions fit without a scroll bar.
     const functions = new Set(this.scene.steps.map((step) => step.function)).size;
     const least = Math.min(324, 200 + 31 * functions);
-    this.main.style.height = `${Math.min(460, Math.max(least, Math.ceil(graph.height()) + 8))}px`;
-    if (graph.scale === null) graph.fit();
+    return Math.min(460, Math.max(least, Math.ceil(this.made.Graph.height()) + 8));
   }
 
   themes() {

@@ -1,5 +1,7 @@
 """Faults as bands and outages on the timeline, and in words where a step suffered from them."""
 
+import json
+
 import pytest
 
 from mpreg_lab.notebook.view.charts_svg import timeline_svg
@@ -9,6 +11,7 @@ from mpreg_lab.notebook.view.static_html import run_html
 from mpreg_lab.notebook.view.summary import detail
 from mpreg_lab.notebook.view.text import run_text
 from mpreg_lab.notebook.view.timeline import timeline
+from mpreg_lab.notebook.view.trace import trace
 from mpreg_lab.types import NodeName, StepName
 from mpreg_lab.workflow.record import Opened, RunRecord
 
@@ -126,3 +129,12 @@ def test_faults_are_a_table():
 
 def test_times_are_those_of_the_run():
     assert (when(1.24), when(-0.5)) == ("1.24 s", "500 ms before")
+
+
+def test_a_trace_has_the_faults_as_a_process_of_their_own():
+    events = [event for event in json.loads(trace(runs.faulty()))["traceEvents"] if event["pid"] == 0]
+
+    assert events[0]["args"] == {"name": "faults"}
+    killed = next(event for event in events if event["name"] == "process killed")
+    assert (killed["ph"], killed["cat"], killed["ts"], killed["dur"]) == ("X", "kill", 30_000.0, 20_000.0)
+    assert all(event["pid"] for event in json.loads(trace(runs.pipeline()))["traceEvents"])
