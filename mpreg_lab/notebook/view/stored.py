@@ -7,14 +7,14 @@ from urllib.parse import quote
 __all__ = ["ALONE", "unbroken"]
 
 _RULE = (
-    ".jp-OutputArea-child:has(>.jupyter-widgets)"
+    ".jp-OutputArea-child:not(:has(.jp-OutputArea-output *))"
     ":has(+.jp-OutputArea-child :is(.mpreg-run-static,.mpreg-cluster-static)){display:none}"
 )
 ALONE = f'<link rel="stylesheet" href="data:text/css,{quote(_RULE)}">'
-"""Hides JupyterLab's line "Error displaying widget: model not found", where a notebook is open without its kernel.
+"""Hides JupyterLab's line "Loading widget..." or "Error displaying widget", where a notebook is open without its kernel.
 
-That line is the only thing with this class at this place. Where it cannot work it is left out without a trace: by the
-sanitizer of notebooks that are not trusted, and by GitHub, which would show a `<style>` as text.
+That line is bare text, which no other output is. Where this cannot work it is left out without a trace: by the sanitizer
+of notebooks that are not trusted, and by GitHub, which would show a `<style>` as text.
 """
 
 
