@@ -6,6 +6,9 @@
 notebooks first, each from top to bottom in a fresh kernel and in its own folder. PATH is a notebook or a folder;
 "notebooks" if none is given.
 
+A cell whose output nbval shall not compare has the tag `nbval-ignore-output` and tells its reader why, in a comment:
+`# Times differ from run to run.`
+
 Two runs of one notebook leave the same file, but for what carries the class `mpreg-timing` (see nbval_sanitize.cfg).
 """
 
@@ -43,6 +46,11 @@ WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 MAY_WARN, MAY_RAISE = "stderr", "raises-exception"
 """Tags of cells that show a warning, or an error, on purpose."""
 
+NOT_COMPARED = "nbval-ignore-output"
+"""Tag of cells whose output is another one in every run; it needs a reason."""
+
+REASON = re.compile(r"^# .*\bdiffers?\b", re.MULTILINE)
+
 CELL_TIMEOUT_S = 120
 ADDRESS = re.compile(r"\bat 0x[0-9a-fA-F]{6,}")
 
@@ -68,6 +76,8 @@ def problems(notebook: NotebookNode) -> Iterator[str]:
     for number, cell in enumerate(notebook.cells, start=1):
         if cell.cell_type == "code":
             tags = cell.metadata.get("tags", [])
+            if NOT_COMPARED in tags and not REASON.search(cell.source):
+                yield f"cell {number} is tagged '{NOT_COMPARED}'; say why: '# Times differ from run to run.'"
             yield from (f"cell {number} {problem}" for output in cell.outputs for problem in _problems(output, tags))
 
 

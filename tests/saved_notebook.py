@@ -38,7 +38,7 @@ detached.on_end(ended.set)
 go.set()
 ended.wait()
 for thread in threading.enumerate():
-    if thread.name == "mpreg-twin": thread.join()
+    if thread.name == "mpreg-shown": thread.join()
 """
 CELLS = (SETUP, RUN, FAILED, FORTY, AGAIN, COMPARED, TIMELINE, CLUSTER, DETACHED, ENDED)
 

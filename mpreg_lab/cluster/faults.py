@@ -305,6 +305,11 @@ class Playing:
     wait_async = twin(wait)
     stop_async = twin(stop)
 
+    def __repr__(self) -> str:
+        count = len(self._script)
+        last_s = max((at_s for at_s, _ in self._script), default=0.0)
+        return f"Playing({count} fault{'' if count == 1 else 's'} in {last_s:g} s)"
+
     def _follow(self) -> None:
         began_s = time.monotonic()
         for at_s, action in self._script:

@@ -136,11 +136,15 @@ class Shop:
             again=again,
         )
 
+    def close(self) -> None:
+        """Close the databases; the files stay."""
+        self._open.close()
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._open.close()
+        self.close()
 
 
 @dataclass(frozen=True)

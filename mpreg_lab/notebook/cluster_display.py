@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from mpreg_lab.client.status import ClusterStatus
-from mpreg_lab.client.views import Watchable
+import threading
+from collections.abc import Mapping
+from typing import Any
 
-from .twin import Twin
+from mpreg_lab.client.status import ClusterStatus, NodeState
+from mpreg_lab.client.views import Watchable
+from mpreg_lab.types import NodeName
+
 from .view.cluster_static import cluster_html, cluster_text
 
-__all__ = ["ClusterDisplay"]
+__all__ = ["ClusterDisplay", "Twin"]
+
+_PATIENCE = 4
+"""So often a status is asked for, each of which waits up to a second; on a busy machine one second is too short."""
 
 
 class ClusterDisplay:
@@ -25,13 +32,13 @@ class ClusterDisplay:
         if getattr(shell, "kernel", None) is None:
             display({"text/plain": str(self._cluster)}, raw=True)  # type: ignore[no-untyped-call]
             return
-        status = self._cluster.status()
-        twin = _Twin()
+        status = _heard(self._cluster)
+        twin = Twin()
         if status.running:
             self._show_live(twin)
         twin.show(status)
 
-    def _show_live(self, twin: _Twin) -> None:
+    def _show_live(self, twin: Twin) -> None:
         from IPython.display import display
 
         from .cluster_feed import ClusterFeed
@@ -51,23 +58,62 @@ class ClusterDisplay:
         return cluster_html(self._cluster.status())
 
 
-class _Twin:
-    """The output that is saved. It is brought up to date when something in it has changed, which load does not."""
+class Twin:
+    """The output that is saved. It is brought up to date when something in it has changed, which load does not.
+
+    It is shown by the cell, and updated by the thread of the feed.
+    """
 
     def __init__(self) -> None:
-        self._output = Twin()
+        self._lock = threading.RLock()
+        self._early: ClusterStatus | None = None
+        self._handle: Any = None
+        self._shown: dict[str, str] = {}
         self._at_rest: ClusterStatus | None = None
+        self._states: Mapping[NodeName, NodeState] = {}
 
     def show(self, status: ClusterStatus) -> None:
         """Write it below the live view."""
-        self._output.show(_bundle(status))
+        from IPython.display import display
+
+        with self._lock:
+            self._shown, self._states = _bundle(status), status.states
+            self._handle = display(self._shown, raw=True, display_id=True)  # type: ignore[no-untyped-call]
+            if self._early is not None:
+                self.update(self._early)
 
     def update(self, status: ClusterStatus) -> None:
         """Write it anew, if it is."""
-        at_rest = status.at_rest()
-        if self._output.there and at_rest != self._at_rest:
-            self._at_rest = at_rest
-            self._output.update(_bundle(status))
+        with self._lock:
+            if self._handle is None:
+                # The feed was faster than the cell. If nothing changes any more, there comes no other status.
+                self._early = status
+                return
+            at_rest = status.at_rest()
+            if at_rest == self._at_rest or _forgetful(status, self._states):
+                return
+            self._at_rest, self._states = at_rest, status.states
+            bundle = _bundle(status)
+            if bundle != self._shown:
+                self._shown = bundle
+                self._handle.update(bundle, raw=True)
+
+
+def _heard(cluster: Watchable) -> ClusterStatus:
+    """Its status, once nodes that were just launched had the time to say how they are; the saved picture is of that."""
+    for _ in range(_PATIENCE):
+        status = cluster.status()
+        if NodeState.SILENT not in status.states.values():
+            break
+    return status
+
+
+def _forgetful(status: ClusterStatus, before: Mapping[NodeName, NodeState]) -> bool:
+    """Whether it knows less than was known: who has just begun to watch has not heard of anybody yet.
+
+    What follows in a moment may come too late for a notebook that is run without a person: its cell has ended then.
+    """
+    return any(state is NodeState.SILENT and before.get(name) is NodeState.UP for name, state in status.states.items())
 
 
 def _bundle(status: ClusterStatus) -> dict[str, str]:

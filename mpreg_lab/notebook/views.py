@@ -121,7 +121,7 @@ class NotebookViews:
 
     def show_run(self, run: Run) -> None:
         """Show a run that goes on; when it ends, the output becomes what it is then."""
-        from .twin import show_run
+        from .shown_run import show_run
 
         show_run(run)
 

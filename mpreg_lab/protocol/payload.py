@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from types import CellType, SimpleNamespace, TracebackType
+from types import CellType, FunctionType, SimpleNamespace, TracebackType
 from typing import Any, NamedTuple
 
 from mpreg_lab.errors import MpregError, RemoteError, UnserialisableResultError
@@ -339,10 +339,13 @@ def _children(value: Any) -> Iterator[tuple[str, Any]]:
     elif hasattr(value, "__struct_fields__"):
         for name in value.__struct_fields__:
             yield f".{name}", getattr(value, name, None)
-    elif isinstance(getattr(value, "__closure__", None), tuple):
-        for name, cell in zip(value.__code__.co_freevars, value.__closure__, strict=True):
+    elif isinstance(value, FunctionType):
+        for name, cell in zip(value.__code__.co_freevars, value.__closure__ or (), strict=True):
             if cell != CellType():  # Else it is empty, and raises when it is read.
                 yield f" captured {name}", cell.cell_contents
+        for name in value.__code__.co_names:
+            if name in value.__globals__:
+                yield f" captured {name}", value.__globals__[name]
     elif not isinstance(value, type) and isinstance(getattr(value, "__dict__", None), dict):
         for name, item in vars(value).items():
             yield f".{name}", item

@@ -6,8 +6,10 @@ import asyncio
 import contextlib
 import functools
 import ipaddress
+import os
 import re
 import sys
+import sysconfig
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -23,6 +25,7 @@ from .clients import connected_clients
 
 __all__ = ["LeakWarning", "Watch"]
 
+_LIBRARY = sysconfig.get_path("stdlib") + os.sep
 _END_S = 1.0
 """So long threads and sockets that are about to end may take; what ends by itself is no leak."""
 _LOOK_AGAIN_S = 0.002
@@ -134,7 +137,11 @@ def _told(task: asyncio.Task[Any]) -> str:
 
 
 def _where(thread: threading.Thread) -> str:
-    frame = sys._current_frames().get(thread.ident or 0)
+    """The innermost line that is not of Python's own library, if there is one."""
+    frame = innermost = sys._current_frames().get(thread.ident or 0)
+    while frame is not None and frame.f_code.co_filename.startswith((_LIBRARY, "<")):
+        frame = frame.f_back
+    frame = frame or innermost
     return "it has just ended" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
 

@@ -159,6 +159,7 @@ def test_what_a_script_cannot_do_is_in_the_log_and_the_rest_is_done():
 
 def test_a_script_that_is_stopped_does_nothing_more(cluster):
     playing = cluster.faults.play([(1000.0, Kill("a"))])
+    assert repr(playing) == "Playing(1 fault in 1000 s)"
     playing.stop()
 
     assert cluster.faults.log == ()

@@ -11,10 +11,10 @@ _RULE = (
     ":has(+.jp-OutputArea-child :is(.mpreg-run-static,.mpreg-cluster-static)){display:none}"
 )
 ALONE = f'<link rel="stylesheet" href="data:text/css,{quote(_RULE)}">'
-"""Hides JupyterLab's line "Loading widget..." or "Error displaying widget", where a notebook is open without its kernel.
+"""Hides JupyterLab's line "Loading widget..." or "Error displaying widget", where no kernel has the live view.
 
-That line is bare text, which no other output is. Where this cannot work it is left out without a trace: by the sanitizer
-of notebooks that are not trusted, and by GitHub, which would show a `<style>` as text.
+That line is bare text, which no other output is. Where this cannot work it is left out without a trace: by the
+sanitizer of notebooks that are not trusted, and by GitHub, which would show a `<style>` as text.
 """
 
 
