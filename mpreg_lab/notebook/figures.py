@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from functools import cache
 from io import BytesIO
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.collections import PathCollection, PolyCollection
+from matplotlib.collections import LineCollection, PathCollection, PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Polygon
 from matplotlib.path import Path
@@ -42,6 +42,7 @@ _INK = _PALE = "#76808c"
 _EDGE = "#8791a0"
 _FONT = "DejaVu Sans"  # Comes with matplotlib.
 _BAR = 0.72
+_Look = tuple[tuple[str, Any], ...]
 _LEAST_POINTS = 1.6
 """Smaller text is not written: nobody can read it, and it is what takes the time."""
 
@@ -95,6 +96,7 @@ def timeline(record: RunRecord) -> RunFigure:
     colours = _colours(record)
     functions = {name: step.plan.function for name, step in record.steps.items()}
     places = [(top - 1) / 2] if top else []
+    strokes = _Strokes()
     for band in drawn.faults:
         _draw_fault(axes, band, drawn.end_s)
     if top:
@@ -103,10 +105,11 @@ def timeline(record: RunRecord) -> RunFigure:
         for outage in lane.outages:
             _draw_outage(axes, outage, top, lane.rows, drawn.end_s)
         for bar in lane.bars:
-            _draw_bar(axes, bar, top + bar.row, colours[functions[bar.step]], drawn.end_s)
+            _draw_bar(axes, strokes, bar, top + bar.row, colours[functions[bar.step]], drawn.end_s)
         places.append(top + (lane.rows - 1) / 2)
         top += lane.rows
         axes.axhline(top - 0.5, color=_PALE, alpha=0.3, linewidth=0.8)
+    strokes.draw(axes)
     _time_axis(axes, drawn.end_s, "time since the run began")
     names = ["no node" if lane.node is None else lane.node for lane in drawn.lanes]
     _name_rows(axes, places, ["faults", *names] if drawn.faults else names)
@@ -241,35 +244,54 @@ def _write_node(axes: Axes, node: Node, status: StepStatus, points: float) -> No
     _write(axes, left, middle + 9, node.sublabel, SUBLABEL_PX * 0.88 * points, color=shade.text, va="center")
 
 
-def _draw_bar(axes: Axes, bar: Bar, row: int, colour: str, end_s: float) -> None:
+class _Strokes:
+    """Boxes and lines along the time axis; those that look alike become one artist.
+
+    Matplotlib takes some milliseconds for each artist: a run of a thousand steps would take ten seconds to draw.
+    """
+
+    def __init__(self) -> None:
+        self._boxes: defaultdict[_Look, list[list[tuple[float, float]]]] = defaultdict(list)
+        self._lines: defaultdict[_Look, list[list[tuple[float, float]]]] = defaultdict(list)
+
+    def box(self, row: float, height: float, start_s: float, end_s: float, **look: Any) -> None:
+        above, below = row - height / 2, row + height / 2
+        corners = [(start_s, above), (end_s, above), (end_s, below), (start_s, below)]
+        self._boxes[tuple(look.items())].append(corners)
+
+    def line(self, row: float, start_s: float, end_s: float, **look: Any) -> None:
+        self._lines[tuple(look.items())].append([(start_s, row), (end_s, row)])
+
+    def draw(self, axes: Axes) -> None:
+        for look, boxes in self._boxes.items():
+            axes.add_collection(PolyCollection(boxes, **dict(look)))
+        for look, lines in self._lines.items():
+            axes.add_collection(LineCollection(lines, **dict(look)))
+
+
+def _draw_bar(axes: Axes, strokes: _Strokes, bar: Bar, row: int, colour: str, end_s: float) -> None:
     broken = bar.status in (StepStatus.FAILED, StepStatus.RETRYING, StepStatus.CANCELLED)
     for span in bar.spans:
         width = span.end_s - span.start_s
         if span.kind == "waiting":
-            axes.hlines(
-                row, span.start_s, span.end_s, color=_PALE, alpha=0.7, linewidth=0.9, linestyle="dotted", zorder=1
-            )
+            dots = {"color": _PALE, "alpha": 0.7, "linewidth": 0.9, "linestyle": "dotted", "zorder": 1}
+            strokes.line(row, span.start_s, span.end_s, **dots)
         elif span.kind == "travelling":
-            axes.barh(row, width, 0.2, span.start_s, color=colour, alpha=0.55, zorder=2)
+            strokes.box(row, 0.2, span.start_s, span.end_s, facecolor=colour, alpha=0.55, linewidth=0, zorder=2)
         else:
             shade = PALETTE[bar.status].light
-            edge = {"edgecolor": shade.stroke} if broken else {"edgecolor": "white", "linewidth": 0.5}
-            axes.barh(
-                row,
-                max(width, end_s / 600),
-                _BAR,
-                span.start_s,
-                color=shade.fill if broken else colour,
-                zorder=3,
-                **edge,
-            )
+            fill, edge, line_width = (shade.fill, shade.stroke, 1.0) if broken else (colour, "white", 0.5)
+            seen_s = span.start_s + max(width, end_s / 600)
+            look = {"facecolor": fill, "edgecolor": edge, "linewidth": line_width, "zorder": 3}
+            strokes.box(row, _BAR, span.start_s, seen_s, **look)
             mark = f"{MARK[bar.status]} " if broken else ""
             text = mark + line(bar.step, 40)
             if end_s and width / end_s * 78 > len(text):
                 ink = shade.text if broken else ink_on(colour)
                 _write(axes, span.start_s + end_s * 0.006, row, text, 8, color=ink, va="center", zorder=4)
             if bar.critical:
-                axes.hlines(row + _BAR / 2 + 0.05, span.start_s, span.end_s, color=_INK, linewidth=1.4, zorder=4)
+                below = row + _BAR / 2 + 0.05
+                strokes.line(below, span.start_s, span.end_s, color=_INK, linewidth=1.4, zorder=4)
 
 
 def _draw_fault(axes: Axes, band: FaultBand, end_s: float) -> None:

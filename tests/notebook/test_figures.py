@@ -42,6 +42,11 @@ def test_axes_have_names_and_units():
     assert below.get_xlabel() == "time of all steps of the function (ms)"
 
 
+def test_bars_that_look_alike_are_drawn_as_one_however_many_there_are():
+    (axes,) = figures.timeline(runs.fan(1000)).axes
+    assert len(axes.collections) + len(axes.patches) < 20
+
+
 def test_pyplot_is_left_alone():
     import matplotlib.pyplot as plt
 
