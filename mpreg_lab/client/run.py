@@ -353,10 +353,9 @@ class Run(SavedRun):
         return self._text("Run")
 
     def _ipython_display_(self) -> None:
-        if self.done:
+        if self.done or not views().show_run(self):
             # So IPython takes what a saved run shows.
             raise NotImplementedError
-        views().show_run(self)
 
     # --- for the client: on its loop ---
 

@@ -95,8 +95,8 @@ class RunViews(Protocol):
     def html(self, run: SavedRun) -> str:
         """All of it for a saved notebook: static, with no kernel needed."""
 
-    def show_run(self, run: Run) -> None:
-        """Show a run that goes on in the cell that runs; when it ends, the output becomes what it is then."""
+    def show_run(self, run: Run) -> bool:
+        """Show a run that goes on, and at its end what it is then; False where nothing can be changed afterwards."""
 
     def cluster(self, cluster: Watchable) -> object:
         """What a cell shows of a cluster, live."""

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from mpreg_lab.client.status import ClusterStatus, NodeState, NodeState
+from mpreg_lab.client.status import ClusterStatus, NodeState
 from mpreg_lab.client.views import Watchable
 from mpreg_lab.types import NodeName
 

@@ -10,10 +10,17 @@ from mpreg_lab.client.run import Run
 __all__ = ["show_run"]
 
 
-def show_run(run: Run) -> None:
-    """Show the run as it is now, in the cell that runs; at its end that output becomes what the run is then."""
+def show_run(run: Run) -> bool:
+    """Show the run as it is now, in the cell that runs; at its end that output becomes what the run is then.
+
+    Returns:
+        False in a terminal, where what was written stays: then nothing was.
+    """
+    from IPython.core.getipython import get_ipython
     from IPython.display import display
 
+    if getattr(get_ipython(), "kernel", None) is None:
+        return False
     shown = run._repr_mimebundle_()
     handle = display(shown, raw=True, display_id=True)  # type: ignore[no-untyped-call]  # IPython has no hints here
     # In the context of the cell: by it the kernel knows to which cell an output belongs.
@@ -35,3 +42,4 @@ def show_run(run: Run) -> None:
         threading.Thread(target=contextvars.Context().run, args=(finish,), name="mpreg-shown", daemon=True).start()
 
     run.on_end(finish_soon)
+    return True

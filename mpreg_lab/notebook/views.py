@@ -119,11 +119,11 @@ class NotebookViews:
         """All of it for a saved notebook."""
         return run_html(run.record, shown_results(run))
 
-    def show_run(self, run: Run) -> None:
-        """Show a run that goes on; when it ends, the output becomes what it is then."""
+    def show_run(self, run: Run) -> bool:
+        """Show a run that goes on, and at its end what it is then; False where nothing can be changed afterwards."""
         from .shown_run import show_run
 
-        show_run(run)
+        return show_run(run)
 
     def cluster(self, cluster: Watchable) -> ClusterDisplay:
         """What a cell shows of a cluster, live."""
