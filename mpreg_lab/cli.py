@@ -32,6 +32,7 @@ from mpreg_lab.protocol.messages import Described
 from mpreg_lab.protocol.plain_json import plain
 from mpreg_lab.transport.tls import Tls
 from mpreg_lab.types import Secret
+from mpreg_lab.workflow.legible import plain as plain_text
 
 __all__ = ["main"]
 
@@ -55,10 +56,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code: int = options.act(options)
         return code
     except UsageError as error:
-        print(f"mpreg-lab: {error}", file=sys.stderr)
+        print(f"mpreg-lab: {plain_text(str(error))}", file=sys.stderr)
         return 2
     except MpregError as error:
-        print(f"mpreg-lab: {error}", file=sys.stderr)
+        print(f"mpreg-lab: {plain_text(str(error))}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("mpreg-lab: interrupted; the run was cancelled", file=sys.stderr)
@@ -182,7 +183,8 @@ def _print_json(run: Run) -> int:
         raise run.exception
     for step in run.record.failed:
         assert step.failure is not None
-        print(f"mpreg-lab: step {step.name!r}: {step.failure.type_name}: {step.failure.message}", file=sys.stderr)
+        told = plain_text(f"{step.failure.type_name}: {step.failure.message}")
+        print(f"mpreg-lab: step {step.name!r}: {told}", file=sys.stderr)
     if run.exception is not None:
         return 1
     print(json.dumps(plain(run.results), ensure_ascii=False))

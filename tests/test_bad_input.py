@@ -462,7 +462,7 @@ def bare_shell() -> Iterator[InteractiveShell]:
     InteractiveShell.clear_instance()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def shell(bare_shell: InteractiveShell) -> Iterator[InteractiveShell]:
     bare_shell.run_cell(SETUP).raise_error()
     yield bare_shell
@@ -614,7 +614,7 @@ CALLS: dict[str, tuple[Callable[[LocalCluster], object], str]] = {
 }
 
 
-@pytest.fixture(scope="module", params=["memory", "ws"])
+@pytest.fixture(params=["memory", "ws"])
 def cluster(request: pytest.FixtureRequest) -> Iterator[LocalCluster]:
     with LocalCluster(2, transport=request.param) as cluster:
         yield cluster

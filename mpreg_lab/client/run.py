@@ -34,6 +34,7 @@ from mpreg_lab.workflow.reuse import kept_steps
 
 from .saved import SavedRun
 from .verbs import in_a_thread, verb
+from .views import views
 from .waiting import wait, wait_async
 
 __all__ = ["Owner", "Run"]
@@ -350,6 +351,11 @@ class Run(SavedRun):
 
     def __repr__(self) -> str:
         return self._text("Run")
+
+    def _ipython_display_(self) -> None:
+        if self.done or not views().show_run(self):
+            # So IPython takes what a saved run shows.
+            raise NotImplementedError
 
     # --- for the client: on its loop ---
 

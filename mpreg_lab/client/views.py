@@ -11,6 +11,7 @@ from mpreg_lab.workflow.record import RunRecord
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+    from .run import Run
     from .saved import SavedRun
     from .status import ClusterStatus
 
@@ -93,6 +94,9 @@ class RunViews(Protocol):
 
     def html(self, run: SavedRun) -> str:
         """All of it for a saved notebook: static, with no kernel needed."""
+
+    def show_run(self, run: Run) -> bool:
+        """Show a run that goes on, and at its end what it is then; False where nothing can be changed afterwards."""
 
     def cluster(self, cluster: Watchable) -> object:
         """What a cell shows of a cluster, live."""

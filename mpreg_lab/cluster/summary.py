@@ -9,6 +9,7 @@ from itertools import zip_longest
 
 from mpreg_lab.node.functions import BUILTINS
 from mpreg_lab.protocol.messages import Described, Member
+from mpreg_lab.workflow.legible import plain
 
 __all__ = ["cluster_html", "cluster_text", "status_text"]
 
@@ -21,20 +22,22 @@ def cluster_text(kind: str, name: str, members: Sequence[Member] | None) -> str:
     if members is None:
         return f"{kind}({name!r}, stopped)"
     lines = [f"{kind}({name!r}, {_count(len(members), 'node')})"]
-    width = max((len(member.name) for member in members), default=0)
-    for member in members:
-        held = ", ".join(member.resources) or "-"
-        lines.append(f"  {member.name:<{width}}  resources: {held}  functions: {', '.join(_own(member)) or '-'}")
+    names = [_line(member.name) for member in members]
+    width = max(map(len, names), default=0)
+    for shown, member in zip(names, members, strict=True):
+        held = ", ".join(map(_line, member.resources)) or "-"
+        own = ", ".join(map(_line, _own(member))) or "-"
+        lines.append(f"  {shown:<{width}}  resources: {held}  functions: {own}")
     return "\n".join(lines)
 
 
 def cluster_html(kind: str, name: str, members: Sequence[Member] | None) -> str:
     """A table with a row for each node."""
-    title = f"<strong>{escape(kind)}</strong> {escape(name)}"
+    title = f"<strong>{escape(kind)}</strong> {escape(_line(name))}"
     if members is None:
         return f"<div>{title}: stopped</div>"
     rows = "".join(
-        f"<tr><td><strong>{escape(member.name)}</strong></td><td>{_tags(member.resources)}</td>"
+        f"<tr><td><strong>{escape(_line(member.name))}</strong></td><td>{_tags(member.resources)}</td>"
         f"<td>{_tags(_own(member))}</td><td>{member.slots}</td></tr>"
         for member in members
     )
@@ -50,13 +53,16 @@ def cluster_html(kind: str, name: str, members: Sequence[Member] | None) -> str:
 def status_text(described: Described, width: int = 80) -> str:
     """A cluster for a terminal: one row for each node, texts wrapped to the width."""
     members = described.members
-    names = max(4, *(len(member.name) for member in members))
+    names = max(4, *(len(_line(member.name)) for member in members))
     widths = (min(names, width // 4), 5)
     left = width - sum(widths) - 6
     columns = (*widths, left * 2 // 5, left - left * 2 // 5)
     rows: list[tuple[str, ...]] = [("node", "slots", "resources", "functions")]
-    rows += [(m.name, str(m.slots), ", ".join(m.resources) or "-", ", ".join(_own(m)) or "-") for m in members]
-    title = f"cluster {described.cluster_id}: {_count(len(members), 'node')}"
+    rows += [
+        (_line(m.name), str(m.slots), _line(", ".join(m.resources)) or "-", _line(", ".join(_own(m))) or "-")
+        for m in members
+    ]
+    title = f"cluster {_line(described.cluster_id)}: {_count(len(members), 'node')}"
     return "\n".join([textwrap.shorten(title, width), *(line for row in rows for line in _row(row, columns))])
 
 
@@ -71,8 +77,12 @@ def _own(member: Member) -> list[str]:
 
 
 def _tags(names: Sequence[str]) -> str:
-    shown = " ".join(f"<code>{escape(name)}</code>" for name in names[:_LISTED])
+    shown = " ".join(f"<code>{escape(_line(name))}</code>" for name in names[:_LISTED])
     return shown + (f" and {len(names) - _LISTED} more" if len(names) > _LISTED else "") or "&ndash;"
+
+
+def _line(text: str) -> str:
+    return " ".join(plain(text).split())
 
 
 def _count(number: int, noun: str) -> str:

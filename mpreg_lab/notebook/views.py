@@ -28,6 +28,8 @@ from .view.trace import trace
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+    from mpreg_lab.client.run import Run
+
 __all__ = ["NotebookViews", "shown_results"]
 
 
@@ -116,6 +118,12 @@ class NotebookViews:
     def html(self, run: SavedRun) -> str:
         """All of it for a saved notebook."""
         return run_html(run.record, shown_results(run))
+
+    def show_run(self, run: Run) -> bool:
+        """Show a run that goes on, and at its end what it is then; False where nothing can be changed afterwards."""
+        from .shown_run import show_run
+
+        return show_run(run)
 
     def cluster(self, cluster: Watchable) -> ClusterDisplay:
         """What a cell shows of a cluster, live."""

@@ -102,6 +102,7 @@ SEES_ONLY = {
         "notebook.view",
         "workflow.record",
         "workflow.faults",
+        "workflow.legible",
         "workflow.model",
         "client.status",
         "types",

@@ -23,7 +23,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
-from tests.browser.lab import ROOT, Lab, LabServer, chromium
+from tests.browser.lab import ROOT, Lab, LabServer, Notebook7, chromium
 
 CHROMIUM_OPTIONS = [
     "--no-sandbox",
@@ -70,6 +70,7 @@ def lab_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabServer]:
             *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"),
             *("--ServerApp.ip=127.0.0.1", "--ServerApp.port=0", f"--ServerApp.root_dir={folder}"),
             *("--LabApp.expose_app_in_browser=True", "--LabApp.extension_manager=readonly"),
+            "--JupyterNotebookApp.expose_app_in_browser=True",
         ],
         cwd=folder,
         env=os.environ | _places(home) | {"JUPYTER_TOKEN": token},
@@ -101,6 +102,14 @@ def lab(browser: Browser, lab_server: LabServer) -> Iterator[Lab]:
     page = browser.new_page(viewport={"width": 1280, "height": 900})
     opened = Lab(page, lab_server)
     opened.start()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def notebook_7(browser: Browser, lab_server: LabServer) -> Iterator[Notebook7]:
+    """A page for one notebook in Notebook 7."""
+    opened = Notebook7(browser.new_page(viewport={"width": 1280, "height": 800}), lab_server)
     yield opened
     opened.close()
 

@@ -22,7 +22,7 @@ import nbformat
 import pytest
 from playwright.sync_api import Locator, Page
 
-__all__ = ["ROOT", "Lab", "LabServer", "chromium", "notebook_of"]
+__all__ = ["ROOT", "Lab", "LabServer", "Notebook7", "chromium", "notebook_of"]
 
 ROOT = Path(__file__).parents[2]
 _SCREENSHOTS = ROOT / "build" / "screenshots"
@@ -66,11 +66,7 @@ class Lab:
 
     def open(self, name: str, notebook: nbformat.NotebookNode | Path) -> None:
         """Copy the notebook into the folder as `name`, open it, and wait until its kernel can take a cell."""
-        path = self.folder / name
-        if isinstance(notebook, Path):
-            shutil.copyfile(notebook, path)
-        else:
-            nbformat.write(notebook, path)
+        self._put(name, notebook)
         self._call(
             """(async () => {
                  const panel = await app.commands.execute('docmanager:open', {path: argument, factory: 'Notebook'});
@@ -81,6 +77,23 @@ class Lab:
                })()""",
             name,
         )
+
+    def read(self, name: str, notebook: nbformat.NotebookNode | Path) -> None:
+        """Copy the notebook into the folder as `name` and open it without a kernel."""
+        self._put(name, notebook)
+        self._call(
+            """(async () => {
+                 const options = {path: argument, factory: 'Notebook', kernelPreference: {shouldStart: false}};
+                 const panel = await app.commands.execute('docmanager:open', options);
+                 await panel.context.ready;
+                 await panel.revealed;
+               })()""",
+            name,
+        )
+
+    def trust(self) -> None:
+        """Trust the notebook in front, as a person does who has answered the question."""
+        self._call("app.shell.currentWidget.content.widgets.forEach((cell) => (cell.model.trusted = true))")
 
     def run_all(self) -> bool:
         """Run all cells of the notebook in front and wait for the last one; whether none raised."""
@@ -142,6 +155,12 @@ class Lab:
         self._call("app.serviceManager.sessions.shutdownAll()")
         self.page.close()
 
+    def _put(self, name: str, notebook: nbformat.NotebookNode | Path) -> None:
+        if isinstance(notebook, Path):
+            shutil.copyfile(notebook, self.folder / name)
+        else:
+            nbformat.write(notebook, self.folder / name)
+
     def _show_whole_notebook(self) -> None:
         """Make the page so high that nothing has to be scrolled: a picture shows only what is in sight."""
         missing = self.page.evaluate(
@@ -161,6 +180,28 @@ class Lab:
                   return Promise.race([{expression}, late]);
                 }}""",
             argument,
+        )
+
+
+class Notebook7(Lab):
+    """The same in Notebook 7, where a page is one notebook; the same server has both."""
+
+    def start(self) -> None:
+        """Nothing yet: `open` loads the application."""
+
+    def open(self, name: str, notebook: nbformat.NotebookNode | Path) -> None:
+        """Copy the notebook into the folder as `name`, open it, and wait until its kernel can take a cell."""
+        self._put(name, notebook)
+        self.page.goto(f"{self._server.url}/notebooks/{name}?token={self._server.token}")
+        self.page.wait_for_function("window.jupyterapp?.shell?.currentWidget?.context !== undefined")
+        self._call(
+            """(async () => {
+                 await app.restored;
+                 const panel = app.shell.currentWidget;
+                 await panel.context.ready;
+                 await panel.sessionContext.ready;
+                 await panel.sessionContext.session.kernel.info;
+               })()"""
         )
 
 

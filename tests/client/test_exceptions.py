@@ -142,6 +142,9 @@ ERRORS: dict[str, Exception] = {
 
 @pytest.fixture(scope="module", params=list(WAYS))
 def cluster(request: pytest.FixtureRequest) -> Iterator[LocalCluster]:
+    for error in ERRORS.values():
+        # The functions travel with what they raise, which shall not have been raised yet, in whatever order tests run.
+        error.with_traceback(None)
     with LocalCluster({"worker": ["w"], "other": ["o"]}, **WAYS[request.param]) as cluster:
         for function in (fail, fail_in_a_coroutine, fail_with, leave, chained, unknown_class):
             cluster.register(function, resources=["o"])

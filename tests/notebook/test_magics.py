@@ -42,7 +42,7 @@ def test_a_cell_runs_on_the_newest_cluster_and_gives_the_run(shell: InteractiveS
 
 
 def test_out_names_the_run_and_the_cluster_can_be_named(shell: InteractiveShell):
-    run(shell, "%mpreg start one two --name first")
+    run(shell, "held = %mpreg start one two --name first")
     run(shell, "%mpreg start 1 --name second")
 
     run(shell, "%%mpreg_workflow greeting -c first -o kept --timeout 10\na = echo('hi') | on('two')")

@@ -12,6 +12,7 @@ from .cluster_scene import LABEL_PX, SUBLABEL_PX, TEXT_LEFT, TEXT_ROOM, ClusterS
 from .cluster_words import NODE_MARK, NODE_MARK_PATH, NODE_PALETTE, LinkState, Look, Reading, fault_words
 from .format import counted, line, plain
 from .graph_svg import data_uri
+from .stored import ALONE
 from .text_size import shorten
 
 __all__ = ["cluster_html", "cluster_svg", "cluster_text"]
@@ -53,12 +54,12 @@ def cluster_html(status: ClusterStatus) -> str:
     reading = Reading(status)
     head = f"<div><b>{escape(status.kind)} {escape(line(status.name))}</b>: {escape(reading.headline)}</div>"
     if not status.running or not status.nodes:
-        return f'<div class="mpreg-cluster-static">{head}</div>'
+        return f'<div class="mpreg-cluster-static">{head}{ALONE}</div>'
     said = [f"{line(node.name)} {reading.looks[node.name]}" for node in status.nodes[:_LISTED]]
     more = f" and {len(status.nodes) - _LISTED} more" if len(status.nodes) > _LISTED else ""
     alt = escape(f"Cluster: {', '.join(said)}{more}")
     image = f'<div><img alt="{alt}" src="{data_uri(cluster_svg(status))}"></div>'
-    return f'<div class="mpreg-cluster-static">{head}{image}{_table(reading)}{_faults(reading)}</div>'
+    return f'<div class="mpreg-cluster-static">{head}{image}{_table(reading)}{_faults(reading)}{ALONE}</div>'
 
 
 def cluster_svg(status: ClusterStatus) -> str:

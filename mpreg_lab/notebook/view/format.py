@@ -2,19 +2,9 @@
 
 from __future__ import annotations
 
-import re
+from mpreg_lab.workflow.legible import plain
 
 __all__ = ["clip", "counted", "duration", "line", "plain"]
-
-# Line feed and tab stay. The rest moves cursors, turns the direction of text round, or cannot be encoded.
-_CONTROL = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ufffe\uffff\ud800-\udfff]"
-)
-
-
-def plain(text: str) -> str:
-    """The text with terminal escapes, direction marks and broken characters made visible as their code."""
-    return _CONTROL.sub(_visible, text.replace("\r\n", "\n"))
 
 
 def line(text: str, limit: int = 80) -> str:
@@ -48,8 +38,3 @@ def duration(seconds: float) -> str:
 
 def _three(number: float) -> str:
     return f"{number:.2f}" if number < 9.995 else f"{number:.1f}" if number < 99.95 else f"{number:.0f}"
-
-
-def _visible(match: re.Match[str]) -> str:
-    code = ord(match[0])
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"

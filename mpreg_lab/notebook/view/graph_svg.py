@@ -55,12 +55,7 @@ _STYLE = (
     f".l{{font-size:{LABEL_PX:g}px;font-weight:600}}.s{{font-size:{SUBLABEL_PX:g}px;opacity:.8}}"
     f".e{{fill:none;stroke:{_EDGE};stroke-width:1.5;stroke-linecap:round;marker-end:url(#a)}}"
     ".m{fill:none;stroke-width:2;stroke-linecap:round;stroke-linejoin:round}"
-    + "".join(
-        f".{status}{{fill:{c.light.fill};stroke:{c.light.stroke}}}.{status}-t{{fill:{c.light.text}}}"
-        f".{status}-m{{stroke:{c.light.stroke}}}.{status}-b{{fill:{c.light.stroke}}}"
-        for status, c in PALETTE.items()
-    )
-    + ".waiting,.skipped{stroke-dasharray:4 3}.w{stroke-dasharray:4 4;opacity:.7}"
+    ".waiting,.skipped{stroke-dasharray:4 3}.w{stroke-dasharray:4 4;opacity:.7}"
 )
 
 
@@ -76,7 +71,7 @@ def svg(scene: Scene, record: RunRecord | None, *, title: str = "Workflow") -> s
         '<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-labelledby="t d" '
         f'width="{width}" height="{height}" viewBox="{-MARGIN:g} {-MARGIN:g} {width} {height}">',
         f'<title id="t">{_text(title)}</title><desc id="d">{_text(_description(scene, steps))}</desc>',
-        f"<style>{_STYLE}</style>",
+        f"<style>{_STYLE}{_colours(steps.values())}</style>",
         '<defs><marker id="a" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8" '
         f'markerUnits="userSpaceOnUse" orient="auto"><path d="M0 .5L7.5 4L0 7.5Z" fill="{_EDGE}"/></marker></defs>',
         *(f'<path{waits[route.source]} d="{curve(route, scene.direction)}"/>' for route in scene.edges),
@@ -84,6 +79,18 @@ def svg(scene: Scene, record: RunRecord | None, *, title: str = "Workflow") -> s
         "</svg>",
     ]
     return "\n".join(parts)
+
+
+def _colours(boxes: Iterable[tuple[StepRecord, ...]]) -> str:
+    """The rules of the states that are there: each picture is stored with its own."""
+    counts = [Counter(step.status for step in steps) for steps in boxes]
+    seen = {group_status(count) for count in counts}.union(*counts)
+    return "".join(
+        f".{status}{{fill:{c.light.fill};stroke:{c.light.stroke}}}.{status}-t{{fill:{c.light.text}}}"
+        f".{status}-m{{stroke:{c.light.stroke}}}.{status}-b{{fill:{c.light.stroke}}}"
+        for status, c in PALETTE.items()
+        if status in seen
+    )
 
 
 def data_uri(svg: str) -> str:

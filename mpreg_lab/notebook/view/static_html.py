@@ -1,4 +1,4 @@
-"""A run as HTML that stays readable in a saved notebook: no script, no style sheet, no inline SVG.
+"""A run as HTML that stays readable in a saved notebook: no script, no inline SVG, no need of a style sheet.
 
 JupyterLab's sanitizer, which cleans the outputs of notebooks that are not trusted, keeps `img` with a data URI,
 `details`, tables, `class` and simple `style`.
@@ -20,6 +20,7 @@ from .graph_svg import data_uri, svg
 from .palette import MARK
 from .picture import page_scene
 from .preview import Preview, result_preview
+from .stored import ALONE, unbroken
 from .summary import headline, planned
 
 __all__ = ["run_html"]
@@ -58,8 +59,9 @@ def run_html(record: RunRecord, results: Mapping[str, object], *, begun: bool = 
         _faults(record),
         _times(record),
         _events(record) if begun else "",
+        ALONE,
     ]
-    return f'<div class="mpreg-run-static">{"".join(parts)}</div>'
+    return unbroken(f'<div class="mpreg-run-static">{"".join(parts)}</div>')
 
 
 def _took(record: RunRecord) -> str:

@@ -15,18 +15,7 @@ from mpreg_lab.notebook.view import cluster_picture
 from mpreg_lab.notebook.view.cluster_scene import ON_CIRCLE, Rect, arrow, cluster_scene, label_spots
 from mpreg_lab.notebook.view.cluster_static import cluster_html, cluster_svg, cluster_text
 from mpreg_lab.notebook.view.cluster_words import NODE_MARK, NODE_MARK_PATH, NODE_PALETTE, LinkState, Look, Reading
-
-HOSTILE = [
-    "<script>alert(1)</script>",
-    "\"><img src=x onerror='alert(1)'>",
-    "]]></title><script>alert(1)</script>",
-    "a\x1b[31mred\x07",
-    "\u202egnp.exe",
-    "&lt;b&gt;",
-    "x" * 5000,
-    "a\nb\tc",
-    "\ud800",
-]
+from tests.hostile import each_hostile
 
 
 def node(name: str, life: Life = Life.ALIVE, **fields: object) -> NodeStatus:
@@ -252,7 +241,7 @@ def test_the_text_of_a_cluster_is_one_line():
     assert "stopped" in cluster_html(ClusterStatus("lab", "LocalCluster", False))
 
 
-@pytest.mark.parametrize("name", HOSTILE)
+@each_hostile("name")
 def test_hostile_names_are_text(name: str):
     hostile = ClusterStatus(
         name,
@@ -277,7 +266,7 @@ def test_hostile_names_are_text(name: str):
     assert msgspec.json.encode(cluster_picture.state(hostile)).find(b"\x1b") == -1
 
 
-TAGS = ("div", "b", "img", "details", "summary", "table", "thead", "tbody", "tr", "th", "td", "small")
+TAGS = ("div", "b", "img", "details", "summary", "table", "thead", "tbody", "tr", "th", "td", "small", "link")
 
 
 def test_the_picture_is_in_the_html():

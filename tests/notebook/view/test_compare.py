@@ -12,9 +12,9 @@ from mpreg_lab.notebook.view.compare import compared, comparison_repr
 from mpreg_lab.notebook.view.compare_svg import MOST, comparison_html, comparison_svg
 from mpreg_lab.types import StepName
 from mpreg_lab.workflow.record import RunRecord
+from tests.hostile import each_hostile
 
 from . import runs
-from .hostile import HOSTILE
 from .test_exports import hostile_run
 
 
@@ -115,7 +115,7 @@ def test_html_says_what_differs_and_marks_what_differs_from_run_to_run():
     assert re.search(r"took \d+ ms, in the other run [\d.]+ ms: \+[\d.]+ ms", html)
 
 
-@pytest.mark.parametrize("name", HOSTILE)
+@each_hostile("name")
 def test_no_name_breaks_out_of_a_comparison(name: str):
     record = hostile_run(name)
     html = comparison_html(compared(record, record))

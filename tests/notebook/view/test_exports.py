@@ -20,9 +20,9 @@ from mpreg_lab.notebook.view.trace import trace
 from mpreg_lab.types import StepName
 from mpreg_lab.workflow.model import Group
 from mpreg_lab.workflow.record import Failed, Failure, Finished, Opened, RunRecord, StepPlan
+from tests.hostile import each_hostile
 
 from . import runs
-from .hostile import HOSTILE
 
 untyped: Any = preview
 
@@ -71,7 +71,7 @@ _MERMAID_LINE = re.compile(
 )
 
 
-@pytest.mark.parametrize("name", HOSTILE)
+@each_hostile("name")
 def test_no_name_breaks_out_of_mermaid(name: str):
     for line in mermaid(hostile_run(name)).splitlines():
         assert _MERMAID_LINE.fullmatch(line), line
@@ -93,7 +93,7 @@ def test_dot_has_a_node_a_step_and_an_arrow_a_need():
     assert dot(runs.fan(3)).count("subgraph cluster_0 {") == 1
 
 
-@pytest.mark.parametrize("name", HOSTILE)
+@each_hostile("name")
 def test_no_name_breaks_out_of_dot(name: str):
     assert outside_of_quotes(dot(hostile_run(name))) == outside_of_quotes(dot(hostile_run("plain")))
 
@@ -163,7 +163,7 @@ def test_an_arrow_of_a_trace_begins_in_the_needed_step_and_ends_in_the_one_that_
         assert start["ts"] <= end["ts"] + 0.001
 
 
-@pytest.mark.parametrize("name", HOSTILE)
+@each_hostile("name")
 def test_a_trace_with_any_name_is_json(name: str):
     text = trace(hostile_run(name))
 
@@ -230,7 +230,7 @@ def test_a_result_that_holds_itself_is_shown():
     assert type(from_json(to_json(runs.pipeline(), {"report": ring}))[1]["report"]) is untyped.ShownResult
 
 
-@pytest.mark.parametrize("name", HOSTILE)
+@each_hostile("name")
 def test_a_run_with_any_name_can_be_saved(name: str):
     record = hostile_run(name)
     again, _ = from_json(to_json(record, {name: name}))
