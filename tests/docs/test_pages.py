@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -20,7 +21,9 @@ PAGES_WITH_CODE = sorted({block.page for block in BLOCKS if block.language == "p
 @pytest.mark.parametrize("page", PAGES_WITH_CODE, ids=lambda page: page.stem)
 def test_a_reader_can_run_the_page(page: Path, tmp_path: Path):
     command = [sys.executable, "-W", "error", "-m", "tests.docs.pages", str(page.relative_to(ROOT))]
-    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=55, check=False)
+    # Some write files: not into the repository.
+    inside = {**os.environ, "PYTHONPATH": str(ROOT)}
+    ran = subprocess.run(command, cwd=tmp_path, env=inside, capture_output=True, text=True, timeout=55, check=False)
 
     assert ran.returncode == 0, ran.stderr[-3000:] + ran.stdout[-1000:]
 
