@@ -27,7 +27,7 @@ notebooks: $(VENV)/bin/mpreg-lab
 	$(RUN) pytest -n 2 --dist loadfile --nbval --nbval-sanitize-with notebooks/nbval_sanitize.cfg -q notebooks
 
 test: $(VENV)/bin/mpreg-lab
-	$(RUN) pytest
+	$(RUN) pytest -n 2 --dist loadfile
 
 # With every release of ipykernel that is supported: `make kernels`, or `make kernels RELEASES="7.0 7.2"`.
 kernels: $(VENV)/bin/mpreg-lab
