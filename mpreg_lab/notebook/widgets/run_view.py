@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -27,6 +28,8 @@ _HERE = Path(__file__).parent
 _SMALL_STEPS = 100
 """Up to so many steps the details are as cheap as the state, and sent as often."""
 _DETAIL_EVERY_S = 0.5
+
+_HALF = re.compile("[\ud800-\udfff]")
 
 
 class RunView(anywidget.AnyWidget):
@@ -68,6 +71,7 @@ class RunView(anywidget.AnyWidget):
         self._rerun: Callable[[str], object] | None = None
         self._record = RunRecord()
         self._names: list[StepName] = []
+        self._broken = False
         self._closed: set[str] | None = None
         """Names of the folds that are closed; None: as a run starts."""
         self._folded: dict[int, list[int]] = {}
@@ -88,12 +92,14 @@ class RunView(anywidget.AnyWidget):
             self._record = record
             if record.steps and not self.scene:
                 self._names = list(record.steps)
+                groups = (group.name for group in record.groups)
+                self._broken = any(map(_HALF.search, (*record.steps, *groups, record.name)))
                 self._place()
-            self.state = summary.state(record, self._folded)
+            self.state = self._sendable(summary.state(record, self._folded))
             now_s = time.monotonic()
             often = len(record.steps) <= _SMALL_STEPS or record.status is not RunStatus.RUNNING
             if often or now_s - self._detail_at_s >= _DETAIL_EVERY_S:
-                self.detail = summary.detail(record, results or {})
+                self.detail = self._sendable(summary.detail(record, results or {}))
                 self._detail_at_s = now_s
 
     def begin_again(self, text: str) -> None:
@@ -131,7 +137,7 @@ class RunView(anywidget.AnyWidget):
             # Together: a state belongs to the boxes of its scene.
             with self.hold_sync():
                 self._place()
-                self.state = summary.state(self._record, self._folded)
+                self.state = self._sendable(summary.state(self._record, self._folded))
 
     # --- what the page asks ---
 
@@ -182,12 +188,26 @@ class RunView(anywidget.AnyWidget):
     # --- helpers ---
 
     def _place(self) -> None:
-        self.scene = picture.picture(self._record, self._workflow, self._closed)
+        self.scene = self._sendable(picture.picture(self._record, self._workflow, self._closed))
         boxes = enumerate(self.scene["nodes"])
         self._folded = {i: box["steps"] for i, box in boxes if len(box["steps"]) > 1}
+
+    def _sendable(self, told: Any) -> Any:
+        """What a message can hold: a name with half a character in it cannot be encoded."""
+        return _whole(told) if self._broken else told
 
     def _can(self, name: str) -> None:
         self.able = [*self.able, name]
 
     def __repr__(self) -> str:
         return f"RunView({counted(len(self._names), 'step')})"
+
+
+def _whole(told: Any) -> Any:
+    if isinstance(told, str):
+        return _HALF.sub(lambda half: plain(half[0]), told)
+    if isinstance(told, dict):
+        return {_whole(key): _whole(value) for key, value in told.items()}
+    if isinstance(told, (list, tuple)):
+        return [_whole(item) for item in told]
+    return told

@@ -13,6 +13,8 @@ from ipywidgets import Widget
 from mpreg_lab.notebook.view.palette import PALETTE
 from mpreg_lab.notebook.widgets.run_view import RunView
 from mpreg_lab.types import StepName
+from mpreg_lab.workflow.model import Ref, Step, Workflow
+from mpreg_lab.workflow.plan import validate
 from mpreg_lab.workflow.record import RunRecord
 from tests.notebook.view import runs
 
@@ -202,3 +204,13 @@ def test_widgets_know_no_client():
 
 def teardown_module() -> None:
     Widget.close_all()
+
+
+def test_names_with_half_a_character_can_be_sent_to_the_page():
+    steps = [Step("a\ud800", "echo", (1,)), Step("b", "echo", (Ref("a\ud800"),))]
+    workflow = Workflow(steps, name="\udfff")
+    view = RunView(RunRecord.of([validate(workflow).opened()]), workflow=workflow)
+
+    for told in (view.scene, view.state, view.detail):
+        json.dumps(told, ensure_ascii=False).encode()
+    assert "a\\ud800" in json.dumps(view.scene).replace("\\\\", "\\")
