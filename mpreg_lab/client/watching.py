@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable
 
 import msgspec
@@ -33,7 +34,7 @@ _BELIEF = {
 }
 
 
-class StatusWatch:
+class StatusWatch(ABC):
     """Watches the nodes of one cluster as long as somebody listens. Used on one loop; it holds no cluster.
 
     Every node is asked once, and then speaks by itself: while nothing changes, nothing is done.
@@ -79,13 +80,13 @@ class StatusWatch:
             self._hush()
             self._call_listeners()
 
+    @abstractmethod
     def status(self) -> ClusterStatus:
         """How the cluster is."""
-        raise NotImplementedError
 
+    @abstractmethod
     def members(self) -> Iterable[Member]:
         """The nodes that should answer, as far as they are known without asking."""
-        raise NotImplementedError
 
     # --- for those who know what a cluster is ---
 

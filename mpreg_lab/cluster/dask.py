@@ -7,13 +7,12 @@ import secrets
 import weakref
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
-from functools import partial
 from itertools import count
-from typing import Any, Self, TypeVar, overload
+from typing import Any, TypeVar, overload
 
 from mpreg_lab.client.aio import check_arguments, check_timeout, print_out
 from mpreg_lab.client.run import Run
-from mpreg_lab.client.verbs import in_a_thread, twin, verb
+from mpreg_lab.client.verbs import twin, verb
 from mpreg_lab.errors import ClusterStoppedError, FunctionError, RunCancelledError, RunTimeoutError
 from mpreg_lab.loop_thread import LoopThread
 from mpreg_lab.node.functions import BUILTINS, describe, function_name
@@ -24,8 +23,8 @@ from mpreg_lab.types import FunctionName, NodeName, RunId, StepName
 from mpreg_lab.workflow.model import Step, Workflow
 from mpreg_lab.workflow.plan import Plan, validate
 
+from .held import HeldCluster
 from .spec import node_specs, resource_names
-from .summary import cluster_html, cluster_text
 
 __all__ = ["DaskCluster", "running_dask_clusters"]
 
@@ -35,7 +34,7 @@ _numbers = count(1)
 _running: weakref.WeakValueDictionary[str, DaskCluster] = weakref.WeakValueDictionary()
 
 
-class DaskCluster:
+class DaskCluster(HeldCluster):
     """Workflows on Dask distributed: the verbs of LocalCluster, and the same runs, on Dask's workers.
 
     A step runs on a worker that holds its resources, by the names in `dask worker --resources "gpu=1"`: they are held,
@@ -211,34 +210,10 @@ class DaskCluster:
         _running.pop(self.name, None)
         self._finalizer()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
     # --- awaitable on any loop ---
-
-    @classmethod
-    async def launch_async(cls, *args: Any, **kwargs: Any) -> Self:
-        """As `DaskCluster(...)`, awaitable on any loop: `async with await DaskCluster.launch_async(3) as cluster`."""
-        return await in_a_thread(partial(cls, *args, **kwargs))
 
     register_async = twin(register)
     unregister_async = twin(unregister)
-    stop_async = twin(stop)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.stop_async()
-
-    def __repr__(self) -> str:
-        return cluster_text(type(self).__name__, self.name, tuple(self.nodes.values()) if self.running else None)
-
-    def _repr_html_(self) -> str:
-        return cluster_html(type(self).__name__, self.name, tuple(self.nodes.values()) if self.running else None)
 
     # --- on the loop ---
 

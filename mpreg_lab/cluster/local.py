@@ -15,7 +15,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
-from typing import Any, Self, TypeVar, overload
+from typing import Any, TypeVar, overload
 
 from mpreg_lab.client.aio import AsyncClient
 from mpreg_lab.client.history import Runs
@@ -49,11 +49,11 @@ from .base import Handle, Launcher
 from .entry import Entry
 from .fault_actions import Kill, Pause, Restart, Resume
 from .faults import FaultLog, Faults
+from .held import HeldCluster
 from .inprocess import InProcessLauncher, TransportName
 from .opening import Doorway, cluster_token
 from .processes import ProcessLauncher
 from .spec import NodeSpec, default_slots, node_spec, node_specs, resource_names
-from .summary import cluster_html, cluster_text
 from .watching import ClusterWatch
 
 __all__ = ["LocalCluster", "find_cluster", "running_clusters"]
@@ -84,7 +84,7 @@ class _Placed:
         return self.resources <= node.resources and (self.nodes is None or node.name in self.nodes)
 
 
-class LocalCluster:
+class LocalCluster(HeldCluster):
     """A cluster of nodes on this machine.
 
     Args:
@@ -473,18 +473,7 @@ class LocalCluster:
         with self._lock:
             self._finalizer()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
     # --- awaitable on any loop ---
-
-    @classmethod
-    async def launch_async(cls, *args: Any, **kwargs: Any) -> Self:
-        """As `LocalCluster(...)`, awaitable on any loop: `async with await LocalCluster.launch_async(3) as cluster`."""
-        return await in_a_thread(partial(cls, *args, **kwargs))
 
     async def nodes_async(self) -> dict[str, Member]:
         """As `nodes`, awaitable on any loop."""
@@ -502,22 +491,9 @@ class LocalCluster:
     status_async = twin(status)
     watch_async = twin(watch)
     clear_cache_async = twin(clear_cache)
-    stop_async = twin(stop)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.stop_async()
-
-    def __repr__(self) -> str:
-        return cluster_text(type(self).__name__, self.name, tuple(self.nodes.values()) if self.running else None)
 
     def _ipython_display_(self) -> None:
         views().show_cluster(self)
-
-    def _repr_html_(self) -> str:
-        return cluster_html(type(self).__name__, self.name, tuple(self.nodes.values()) if self.running else None)
 
     # --- on the loop ---
 

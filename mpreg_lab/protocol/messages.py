@@ -1,4 +1,7 @@
-"""Every message of the protocol: one tagged union. A client's messages first, then those between nodes."""
+"""Every message of the protocol: one tagged union. A client's messages first, then those between nodes.
+
+It is long because the whole protocol can be read here in one go; it has no code, only structs.
+"""
 
 from __future__ import annotations
 

@@ -1,34 +1,12 @@
 // Draws one cluster. Python sends plain values (`scene`, `state`, `links`, `detail`, `notice`), and this file only draws
-// them; what a person wants done goes back in custom messages. Text of users becomes textContent, never markup. Over
-// 500 lines because a widget is one file: no build, nothing from the network. From top to bottom: small tools, the
-// picture, the panel, the whole.
+// them; what a person wants done goes back in custom messages. Text of users becomes textContent, never markup. It stands
+// behind tools.js. Over 500 lines because a widget is one script: no build, nothing from the network. From top to bottom:
+// small tools, the picture, the panel, the whole.
 
-const SVG = "http://www.w3.org/2000/svg";
 const MARGIN = 14;
 const TALLEST = 470; // px of the picture; more scrolls.
 
 // --- small tools ---------------------------------------------------------------------------------------------------
-
-function element(name, attributes = {}, ...children) {
-  return filled(document.createElement(name), attributes, children);
-}
-
-function drawn(name, attributes = {}, ...children) {
-  return filled(document.createElementNS(SVG, name), attributes, children);
-}
-
-function filled(node, attributes, children) {
-  for (const [key, value] of Object.entries(attributes)) {
-    if (key.startsWith("on")) node.addEventListener(key.slice(2), value);
-    else if (value !== null && value !== undefined && value !== false) node.setAttribute(key, value === true ? "" : value);
-  }
-  node.append(...children.filter((child) => child !== null && child !== undefined));
-  return node;
-}
-
-function write(node, text) {
-  if (node.textContent !== text) node.textContent = text;
-}
 
 // Enter and the space bar do what a click does.
 function pressed(act) {

@@ -15,6 +15,8 @@ from mpreg_lab.client.status import ClusterStatus
 from mpreg_lab.notebook.view import cluster_picture
 from mpreg_lab.notebook.view.cluster_orders import Notice, Order
 
+from .sources import script
+
 __all__ = ["ClusterView"]
 
 _HERE = Path(__file__).parent
@@ -35,7 +37,7 @@ class ClusterView(anywidget.AnyWidget):
     sent only if it has changed, so that a step that begins does not send all functions again.
     """
 
-    _esm = _HERE / "cluster_view.js"
+    _esm = script("cluster_view.js")
     _css = _style()
 
     scene = traitlets.Dict().tag(sync=True)

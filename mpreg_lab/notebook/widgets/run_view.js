@@ -1,8 +1,8 @@
 // Draws one run. Python sends plain values (`scene`, `state`, `detail`), and this file only draws them; what a person does
-// goes back in custom messages. Text of users becomes textContent, never markup. Over 500 lines because a widget is one
-// file: no build, nothing from the network. From top to bottom: small tools, the tabs, the panel of a step, the whole.
+// goes back in custom messages. Text of users becomes textContent, never markup. It stands
+// behind tools.js. Over 500 lines because a widget is one script: no build, nothing from the network. From top to bottom:
+// small tools, the tabs, the panel of a step, the whole.
 
-const SVG = "http://www.w3.org/2000/svg";
 const ENDED = new Set(["done", "reused", "cached", "failed", "skipped", "cancelled"]);
 const SUCCEEDED = new Set(["done", "reused", "cached"]);
 const BROKEN = new Set(["failed", "retrying", "cancelled"]);
@@ -16,27 +16,6 @@ const PATIENCE_MS = 4000; // So long the kernel may take before a person is told
 const NARROW = 620; // px, as in the style sheet: the panel of a step covers the rest.
 
 // --- small tools ---------------------------------------------------------------------------------------------------
-
-function element(name, attributes = {}, ...children) {
-  return filled(document.createElement(name), attributes, children);
-}
-
-function drawn(name, attributes = {}, ...children) {
-  return filled(document.createElementNS(SVG, name), attributes, children);
-}
-
-function filled(node, attributes, children) {
-  for (const [key, value] of Object.entries(attributes)) {
-    if (key.startsWith("on")) node.addEventListener(key.slice(2), value);
-    else if (value !== null && value !== undefined && value !== false) node.setAttribute(key, value === true ? "" : value);
-  }
-  node.append(...children.filter((child) => child !== null && child !== undefined));
-  return node;
-}
-
-function write(node, text) {
-  if (node.textContent !== text) node.textContent = text;
-}
 
 // The same words as view/format.py.
 function duration(seconds) {

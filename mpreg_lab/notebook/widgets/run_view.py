@@ -22,6 +22,8 @@ from mpreg_lab.types import StepName
 from mpreg_lab.workflow.model import Workflow
 from mpreg_lab.workflow.record import RunRecord, RunStatus
 
+from .sources import script
+
 __all__ = ["RunView"]
 
 _HERE = Path(__file__).parent
@@ -43,7 +45,7 @@ class RunView(anywidget.AnyWidget):
         workflow: What runs; without it the page shows no arguments.
     """
 
-    _esm = _HERE / "run_view.js"
+    _esm = script("run_view.js")
     _css = _HERE / "run_view.css"
 
     scene = traitlets.Dict().tag(sync=True)
