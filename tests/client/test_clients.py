@@ -20,6 +20,7 @@ from mpreg_lab.errors import (
     WrongThreadError,
 )
 from mpreg_lab.workflow.model import Ref, Step, Workflow
+from tests.cluster.ledger import Hanging
 
 PATIENCE_S = 10.0
 
@@ -160,25 +161,17 @@ async def test_an_async_client_comes_back_when_it_is_used_again(cluster):
 
 
 def test_runs_end_with_the_client_that_began_them(cluster):
-    begun, cancelled = threading.Event(), threading.Event()
-
-    async def hang() -> None:
-        begun.set()
-        try:
-            await asyncio.get_running_loop().create_future()
-        finally:
-            cancelled.set()
-
-    cluster.register(hang)
+    hanging = Hanging()
+    cluster.register(hanging.hang)
     client = Client(cluster.url, token=cluster.token)
     run = client.submit(Workflow([Step("s", "hang")]))
-    assert begun.wait(PATIENCE_S)
+    assert hanging.begun.wait(PATIENCE_S)
     client.close()
 
     with pytest.raises(ConnectionLostError) as caught:
         run.wait(PATIENCE_S)
     assert str(caught.value) == "the connection to the cluster ended before the run did"
-    assert cancelled.wait(PATIENCE_S)
+    assert hanging.cancelled.wait(PATIENCE_S)
 
 
 def test_runs_end_with_the_cluster_that_they_run_on():

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-__all__ = ["PATIENCE_S", "Ledger", "first_hangs", "until"]
+__all__ = ["PATIENCE_S", "Hanging", "Ledger", "first_hangs", "until"]
 
 PATIENCE_S = 20.0
 
@@ -58,3 +60,19 @@ def first_hangs(ledger: Ledger) -> Callable[[], int]:
         return number
 
     return work
+
+
+class Hanging:
+    """An async function, `hang`, that ends only when it is cancelled, for nodes of this process."""
+
+    def __init__(self) -> None:
+        self.begun, self.cancelled = threading.Event(), threading.Event()
+
+        async def hang() -> None:
+            self.begun.set()
+            try:
+                await asyncio.get_running_loop().create_future()
+            finally:
+                self.cancelled.set()
+
+        self.hang = hang

@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 
 from mpreg_lab import Client, LocalCluster, Ref, Run, Step, Workflow
+from tests.cluster.launching import WAYS, launched
 
 NODES: dict[str, list[str]] = {"a": ["left"], "b": ["right"], "c": ["left", "right"]}
 LARGE = 100_000
 
 
-@pytest.fixture(params=["memory", "ws", "processes"])
+@pytest.fixture(params=WAYS)
 def cluster(request: pytest.FixtureRequest) -> Iterator[LocalCluster]:
-    processes = request.param == "processes"
-    with LocalCluster(NODES, processes=processes, transport="memory" if processes else request.param) as cluster:
+    with launched(NODES, request.param) as cluster:
         yield cluster
 
 

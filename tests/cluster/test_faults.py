@@ -18,16 +18,16 @@ from mpreg_lab.cluster.faults import Done as FaultDone
 from mpreg_lab.errors import ClusterSpecError, ConnectionLostError, NodeLostError, StepTimeoutError, UnknownNodeError
 from mpreg_lab.testing.faults import random_script
 from mpreg_lab.types import StepName
+from tests.cluster.launching import WAYS, launched
 
 PATIENCE_S = 20.0
 STEP = StepName("s")
 NODES: dict[str, list[str]] = {"a": [], "b": ["w"], "c": ["x"]}
 
 
-@pytest.fixture(params=["memory", "ws", "processes"])
+@pytest.fixture(params=WAYS)
 def cluster(request: pytest.FixtureRequest) -> Iterator[LocalCluster]:
-    processes = request.param == "processes"
-    with LocalCluster(NODES, processes=processes, transport="memory" if processes else request.param) as cluster:
+    with launched(NODES, request.param) as cluster:
         yield cluster
 
 

@@ -29,6 +29,7 @@ from mpreg_lab.errors import (
     WrongThreadError,
 )
 from mpreg_lab.workflow.model import Group, Ref, Step, Workflow
+from tests.cluster.ledger import Hanging
 
 PATIENCE_S = 10.0
 """How long a test waits for what must happen: only a mistake makes it wait so long."""
@@ -610,25 +611,17 @@ def test_a_step_is_tried_again_elsewhere(shared):
 
 
 def test_cancelling_ends_an_async_step(shared):
-    begun, cancelled = threading.Event(), threading.Event()
-
-    async def hang() -> None:
-        begun.set()
-        try:
-            await asyncio.get_running_loop().create_future()
-        finally:
-            cancelled.set()
-
-    shared.register(hang)
+    hanging = Hanging()
+    shared.register(hanging.hang)
     run = shared.submit(Workflow([Step("a", "echo", (1,)), Step("b", "hang"), Step("c", "echo", (Ref("b"),))]))
-    assert begun.wait(PATIENCE_S)
+    assert hanging.begun.wait(PATIENCE_S)
     run.cancel()
 
     with pytest.raises(RunCancelledError) as caught:
         run.wait(PATIENCE_S)
     assert str(caught.value) == "the run was cancelled"
     assert caught.value.run is run
-    assert cancelled.wait(PATIENCE_S)
+    assert hanging.cancelled.wait(PATIENCE_S)
     assert (run.status, run.record.steps["b"].status, run.record.steps["c"].status) == ("cancelled",) * 3
     with pytest.raises(RunCancelledError, match="step 'b' has no result: the run was cancelled"):
         run["b"]

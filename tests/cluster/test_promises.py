@@ -25,6 +25,7 @@ from mpreg_lab.testing.faults import Action, Cut, Heal
 from mpreg_lab.transport.base import Connection
 from mpreg_lab.transport.memory import MemoryConnection
 from mpreg_lab.transport.registry import transport_for
+from tests.cluster.launching import WAYS, launched
 from tests.cluster.ledger import PATIENCE_S, Ledger, first_hangs, until
 
 
@@ -42,11 +43,10 @@ def shared(request: pytest.FixtureRequest) -> Iterator[LocalCluster]:
         yield cluster
 
 
-@pytest.fixture(params=["memory", "ws", "processes"])
+@pytest.fixture(params=WAYS)
 def fragile(request: pytest.FixtureRequest) -> Iterator[LocalCluster]:
     """A cluster whose nodes may be killed."""
-    processes = request.param == "processes"
-    with LocalCluster(NODES, processes=processes, transport="memory" if processes else request.param) as cluster:
+    with launched(NODES, request.param) as cluster:
         yield cluster
 
 

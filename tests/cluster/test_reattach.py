@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +14,8 @@ from mpreg_lab.client.aio import AsyncClient
 from mpreg_lab.errors import ConnectionLostError, RunCancelledError
 from mpreg_lab.node import client_runs
 from mpreg_lab.types import StepName
-from tests.cluster.ledger import PATIENCE_S, Ledger, first_hangs, until
+from tests.cluster.launching import WAYS, launched
+from tests.cluster.ledger import PATIENCE_S, Hanging, Ledger, first_hangs, until
 from tests.cluster.relay import Relay
 
 S = StepName("s")
@@ -33,10 +33,9 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[LocalCluster]:
         yield cluster
 
 
-@pytest.fixture(params=["memory", "ws", "processes"])
+@pytest.fixture(params=WAYS)
 def fragile(request: pytest.FixtureRequest) -> Iterator[LocalCluster]:
-    processes = request.param == "processes"
-    with LocalCluster(NODES, processes=processes, transport="memory" if processes else request.param) as cluster:
+    with launched(NODES, request.param) as cluster:
         yield cluster
 
 
@@ -91,18 +90,10 @@ def test_what_never_reached_the_node_is_sent_once_more(cluster, ledger):
 
 
 def test_a_cancellation_reaches_the_node_when_the_connection_is_back(cluster):
-    begun, cancelled = threading.Event(), threading.Event()
-
-    async def hang() -> None:
-        begun.set()
-        try:
-            await asyncio.get_running_loop().create_future()
-        finally:
-            cancelled.set()
-
-    cluster.register(hang, resources="w")
+    hanging = Hanging()
+    cluster.register(hanging.hang, resources="w")
     run = cluster.submit(Workflow([Step("s", "hang")]))
-    assert begun.wait(PATIENCE_S)
+    assert hanging.begun.wait(PATIENCE_S)
 
     cluster.faults.cut("client", "entry")
     run.cancel()
@@ -111,29 +102,21 @@ def test_a_cancellation_reaches_the_node_when_the_connection_is_back(cluster):
 
     with pytest.raises(RunCancelledError):
         run.wait(PATIENCE_S)
-    assert cancelled.wait(PATIENCE_S)
+    assert hanging.cancelled.wait(PATIENCE_S)
 
 
 def test_a_run_whose_client_does_not_come_back_is_cancelled(cluster, monkeypatch):
     monkeypatch.setattr(client_runs, "KEEP_S", 0.2)
     monkeypatch.setattr(line, "PATIENCE_S", 0.1)
-    begun, cancelled = threading.Event(), threading.Event()
-
-    async def hang() -> None:
-        begun.set()
-        try:
-            await asyncio.get_running_loop().create_future()
-        finally:
-            cancelled.set()
-
-    cluster.register(hang, resources="w")
+    hanging = Hanging()
+    cluster.register(hanging.hang, resources="w")
     run = cluster.submit(Workflow([Step("s", "hang"), Step("t", "echo", (Ref("s"),))]))
-    assert begun.wait(PATIENCE_S)
+    assert hanging.begun.wait(PATIENCE_S)
     until(lambda: run.record.steps[S].status == "running")
 
     cluster.faults.cut("client", "entry")
 
-    assert cancelled.wait(PATIENCE_S)
+    assert hanging.cancelled.wait(PATIENCE_S)
     with pytest.raises(ConnectionLostError) as caught:
         run.wait(PATIENCE_S)
     assert str(caught.value) == (

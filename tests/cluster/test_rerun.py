@@ -17,15 +17,15 @@ from mpreg_lab.errors import (
     UnknownStepError,
     WorkflowError,
 )
+from tests.cluster.launching import WAYS, launched
 
 NODES: dict[str, list[str]] = {"entry": [], "one": ["w"], "two": ["v"]}
 LARGE = 100_000
 
 
-@pytest.fixture(params=["memory", "ws", "processes"])
+@pytest.fixture(params=WAYS)
 def cluster(request: pytest.FixtureRequest) -> Iterator[LocalCluster]:
-    processes = request.param == "processes"
-    with LocalCluster(NODES, processes=processes, transport="memory" if processes else request.param) as cluster:
+    with launched(NODES, request.param) as cluster:
         yield cluster
 
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import re
-import textwrap
 from collections.abc import Iterator
 
 import pytest
 from jupyter_client.blocking.client import BlockingKernelClient
-from jupyter_client.manager import start_new_kernel
+
+from tests.notebook.real_kernel import WAIT_S, real_kernel, run_cell
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
-
-WAIT_S = 30
 
 SETUP = """
     %load_ext mpreg_lab
@@ -36,20 +34,8 @@ def far_away(x: int, *, twice: bool = False) -> int:
 
 @pytest.fixture(scope="module")
 def kernel() -> Iterator[BlockingKernelClient]:
-    manager, client = start_new_kernel(kernel_name="python3")
-    try:
-        run(client, SETUP)
-        yield client
-    finally:
-        client.stop_channels()
-        manager.shutdown_kernel(now=True)
-        manager.cleanup_resources()
-        client.context.destroy()
-
-
-def run(kernel: BlockingKernelClient, code: str) -> None:
-    reply = kernel.execute(textwrap.dedent(code), reply=True, timeout=WAIT_S)
-    assert reply["content"]["status"] == "ok", reply["content"]
+    with real_kernel(SETUP) as kernel:
+        yield kernel
 
 
 def tab(kernel: BlockingKernelClient, marked: str) -> list[str]:
@@ -118,7 +104,7 @@ def test_shift_tab_on_an_option_and_elsewhere(kernel: BlockingKernelClient):
 
 def test_functions_of_a_program_elsewhere(kernel: BlockingKernelClient, tmp_path):
     (tmp_path / "elsewhere.py").write_text(OF_ANOTHER_PROGRAM)
-    run(
+    run_cell(
         kernel,
         f"""
         other = subprocess.Popen(
@@ -137,25 +123,25 @@ def test_functions_of_a_program_elsewhere(kernel: BlockingKernelClient, tmp_path
         assert "Docstring: Defined in a file that this notebook never saw." in told
         assert "Nodes:     far" in told
     finally:
-        run(kernel, "other.terminate(); other.wait(); other.stdout.close()")
+        run_cell(kernel, "other.terminate(); other.wait(); other.stdout.close()")
 
 
 def test_a_cluster_elsewhere_is_asked_too(kernel: BlockingKernelClient):
-    run(kernel, "from mpreg_lab import Client\nclient = Client(cluster.url)")
+    run_cell(kernel, "from mpreg_lab import Client\nclient = Client(cluster.url)")
 
     assert tab(kernel, "%%mpreg_workflow -c client\na = pa‸") == ["parse"]
 
 
 def test_unloading_takes_it_all_away(kernel: BlockingKernelClient):
     try:
-        run(kernel, "%unload_ext mpreg_lab")
+        run_cell(kernel, "%unload_ext mpreg_lab")
         assert "retry" not in tab(kernel, "%%mpreg_workflow\na = parse(text) | ‸")
         assert "function of the cluster" not in shift_tab(kernel, "%%mpreg_workflow\na = par‸se(text)")
-        run(
+        run_cell(
             kernel,
             "ip = get_ipython()\nassert 'do_inspect' not in vars(ip.kernel)\nassert not ip.Completer.custom_matchers\n"
             "assert '%%mpreg' not in str(ip.magics_manager.lsmagic())",
         )
     finally:
-        run(kernel, "%load_ext mpreg_lab\n%reload_ext mpreg_lab")
+        run_cell(kernel, "%load_ext mpreg_lab\n%reload_ext mpreg_lab")
     assert tab(kernel, "%mpreg sta‸") == ["start", "status"]

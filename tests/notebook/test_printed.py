@@ -7,11 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 from jupyter_client.blocking.client import BlockingKernelClient
-from jupyter_client.manager import start_new_kernel
+
+from tests.notebook.real_kernel import WAIT_S, real_kernel
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
-
-WAIT_S = 30
 
 # Logging is set up before anything of ours is there: its handler keeps the stream that it finds.
 SETUP = """
@@ -43,15 +42,8 @@ NOISE = (
 
 @pytest.fixture(scope="module")
 def kernel() -> Iterator[BlockingKernelClient]:
-    manager, client = start_new_kernel(kernel_name="python3")
-    try:
-        run(client, SETUP)
-        yield client
-    finally:
-        client.stop_channels()
-        manager.shutdown_kernel(now=True)
-        manager.cleanup_resources()
-        client.context.destroy()
+    with real_kernel(SETUP) as kernel:
+        yield kernel
 
 
 def run(kernel: BlockingKernelClient, code: str) -> str:

@@ -469,14 +469,7 @@ class ClusterView {
   }
 
   theme() {
-    if (!this.scene) return;
-    const { jpThemeLight, vscodeThemeKind } = document.body.dataset;
-    const dark = jpThemeLight ? jpThemeLight === "false" : vscodeThemeKind ? vscodeThemeKind.includes("dark") : this.dark.matches;
-    this.root.dataset.theme = dark ? "dark" : "light";
-    for (const [look, shades] of Object.entries(this.scene.palette)) {
-      const shade = shades[dark ? "dark" : "light"];
-      for (const part of ["fill", "stroke", "text"]) this.root.style.setProperty(`--mpreg-${look}-${part}`, shade[part]);
-    }
+    if (this.scene) paint(this.root, this.scene.palette, this.dark.matches);
   }
 
   // A cell shows this view and, in an output of its own, the picture for saved notebooks: one of them is enough.

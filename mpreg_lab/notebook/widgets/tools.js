@@ -23,3 +23,14 @@ function filled(node, attributes, children) {
 function write(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
+
+// Light or dark as the page is: JupyterLab and VS Code say so, elsewhere the system does.
+function paint(root, palette, systemIsDark) {
+  const { jpThemeLight, vscodeThemeKind } = document.body.dataset;
+  const dark = jpThemeLight ? jpThemeLight === "false" : vscodeThemeKind ? vscodeThemeKind.includes("dark") : systemIsDark;
+  root.dataset.theme = dark ? "dark" : "light";
+  for (const [look, shades] of Object.entries(palette)) {
+    const shade = shades[dark ? "dark" : "light"];
+    for (const part of ["fill", "stroke", "text"]) root.style.setProperty(`--mpreg-${look}-${part}`, shade[part]);
+  }
+}
