@@ -284,6 +284,12 @@ def test_files_of_others_are_passed_over(folder):
         assert token_for("nonsense") is None
 
 
+def test_files_that_vanish_while_it_is_looked_for_are_passed_over(folder):
+    with LocalCluster(1) as cluster:
+        (folder / "y.json").symlink_to(folder / "removed by its cluster")
+        assert token_for(cluster.url) == cluster.token
+
+
 def test_a_secret_hides_itself_wherever_it_is_shown_and_not_where_it_is_used():
     secret = Secret("hidden")
     assert "hidden" not in f"{secret!r} {[secret]} {{'a': {secret!r}}}"
