@@ -181,7 +181,7 @@ def test_what_the_live_view_is_sent_can_be_sent(cluster: LocalCluster, text: str
     live.view.send = lambda content, buffers=None: sent.put(content)
     assert live.wait(30)
 
-    told = [live.view.scene, live.view.state, live.view.detail]
+    told: list[object] = [live.view.scene, live.view.state, live.view.detail]
     for step in range(len(run.record.steps)):
         for what in ("result", "printed", "trace"):
             live.view._handle(live.view, {"kind": "ask", "id": 7, "what": what, "step": step}, [])
