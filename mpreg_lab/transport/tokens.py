@@ -67,7 +67,7 @@ def token_for(url: str) -> Secret | None:
     """The token that opens this address, if a cluster of the same user on this machine has it."""
     wanted = _plain(url)
     try:
-        files = sorted(runtime_folder().glob("*.json"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+        files = sorted(runtime_folder().glob("*.json"), key=_written_ns, reverse=True)
     except OSError:
         return None
     for path in files:
@@ -98,6 +98,14 @@ def runtime_folder(*, create: bool = False) -> Path:
     if not stat.S_ISDIR(state.st_mode) or state.st_uid != os.getuid() or state.st_mode & 0o077:
         raise PermissionError(f"{folder} is not a folder of this user alone (mode 0700)")
     return folder
+
+
+def _written_ns(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        # It was removed meanwhile. The files of others are there all the same.
+        return 0
 
 
 def _remove_orphans(folder: Path) -> None:

@@ -284,6 +284,12 @@ def test_files_of_others_are_passed_over(folder):
         assert token_for("nonsense") is None
 
 
+def test_a_file_that_goes_while_the_folder_is_read_hides_no_other(folder):
+    with LocalCluster(1) as cluster:
+        (folder / "gone.json").symlink_to(folder / "not-there")  # listed, and not to be read
+        assert token_for(cluster.url) == cluster.token
+
+
 def test_a_secret_hides_itself_wherever_it_is_shown_and_not_where_it_is_used():
     secret = Secret("hidden")
     assert "hidden" not in f"{secret!r} {[secret]} {{'a': {secret!r}}}"
