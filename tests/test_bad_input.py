@@ -70,6 +70,8 @@ WITHOUT_CLUSTER = {
     "its nodes": "%mpreg nodes",
     "its functions": "%mpreg functions",
     "stopping it": "%mpreg stop",
+    "its view": "%mpreg view",
+    "its runs": "%mpreg compare",
 }
 
 
@@ -448,6 +450,59 @@ LINES: dict[str, tuple[str, str]] = {
     "a status of something": (
         "%mpreg status lab",
         "MagicError: %mpreg status: unrecognized arguments: lab. %mpreg status --help lists the options",
+    ),
+    "comparing what has not run": (
+        "%mpreg compare",
+        "MagicError: %mpreg compare: there are not two runs yet. Run the workflow once more: %mpreg rerun",
+    ),
+    "comparing with what is no run": (
+        "%mpreg compare not_a_cluster",
+        "MagicError: not_a_cluster is no run, but a value of type int",
+    ),
+    "a variable that is not there": (
+        "%mpreg wait nothing",
+        "MagicError: there is no run 'nothing'. Name a variable, or its number in %mpreg runs. "
+        "Variables that hold one: none",
+    ),
+    "running nothing again": (
+        "%mpreg rerun",
+        "MagicError: there is no run -1: nothing has run yet. %mpreg runs lists them",
+    ),
+    "a part that runs do not have": (
+        "%mpreg run --only picture",
+        "MagicError: %mpreg run: argument --only: 'picture' is none of graph, timeline, latency, frame, events, "
+        "faults. %mpreg run --help lists the options",
+    ),
+    "a file of an unknown form": (
+        "%mpreg export run.txt",
+        "MagicError: %mpreg export: the name 'run.txt' does not tell in which form to write. End it with one of "
+        ".svg .mmd .mermaid .dot .gv .trace.json .json .py, or say --format svg|mermaid|dot|trace|json|python",
+    ),
+    "a form that there is not": (
+        "%mpreg export run --format png",
+        "MagicError: %mpreg export: argument --format: 'png' is none of svg, mermaid, dot, trace, json, python. "
+        "%mpreg export --help lists the options",
+    ),
+    "a file that is not there": (
+        "%mpreg open nowhere.json",
+        "MagicError: %mpreg open: nowhere.json cannot be read: No such file or directory",
+    ),
+    "taking away what is not there": (
+        "%mpreg unregister trian",
+        "MagicError: %mpreg unregister: the cluster has no function 'trian'. Did you mean 'train'?",
+    ),
+    "an unknown example": (
+        "%mpreg demo workflos",
+        "MagicError: %mpreg demo: there is no example 'workflos'. Did you mean 'workflows'?",
+    ),
+    "an example in the place of something else": (
+        "%mpreg demo workflows --as not_a_cluster",
+        "MagicError: the variable 'not_a_cluster' holds a value of type int. Choose another for the cluster: "
+        "%mpreg demo workflows --as my_cluster",
+    ),
+    "the view of a stopped cluster": (
+        "%mpreg view nowhere",
+        "NoClusterError: there is no running cluster 'nowhere'. Running: lab",
     ),
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any, Self, TypeVar
 
@@ -48,11 +48,10 @@ class Client:
         self._owns_loop = True
         self._watch: RemoteWatch | None = None
         self._aio = AsyncClient(url, token=token, tls=tls)
-        try:
+        with ExitStack() as unless_it_works:
+            unless_it_works.callback(self._loop.stop)
             self._loop.call(self._aio.connect())
-        except BaseException:
-            self._loop.stop()
-            raise
+            unless_it_works.pop_all()
 
     @classmethod
     def on(cls, loop: LoopThread, client: AsyncClient) -> Self:

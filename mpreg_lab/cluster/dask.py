@@ -7,6 +7,7 @@ import secrets
 import weakref
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
+from contextlib import ExitStack
 from itertools import count
 from typing import Any, TypeVar, overload
 
@@ -87,11 +88,10 @@ class DaskCluster(HeldCluster):
             scheduler = self._own.scheduler_address if address is None else str(address)
             return await DaskEngine(scheduler, self._router, security=security, on_worker=self._hear).connect()
 
-        try:
+        with ExitStack() as unless_it_works:
+            unless_it_works.callback(lambda: _shut_down(self._loop, None, self._own))
             self._engine = self._loop.call(begin())
-        except BaseException:
-            _shut_down(self._loop, None, self._own)
-            raise
+            unless_it_works.pop_all()
         self._finalizer = weakref.finalize(self, _shut_down, self._loop, self._engine, self._own)
         for builtin in BUILTINS:
             self.register(builtin)

@@ -6,12 +6,12 @@ It is long because it is the one object that people hold: most of it is what its
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import secrets
 import threading
 import time
 import weakref
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
@@ -154,11 +154,10 @@ class LocalCluster(HeldCluster):
         self._polite: set[NodeName] = set()
         self._watch = ClusterWatch(self.name, self._launcher, self._handles, self._polite)
         self._finalizer = weakref.finalize(self, _shut_down, self._loop, self._handles, self._token_file, self._watch)
-        try:
+        with ExitStack() as unless_it_works:
+            unless_it_works.callback(self._finalizer)
             self._loop.call(self._launch(specs))
-        except BaseException:
-            self._finalizer()
-            raise
+            unless_it_works.pop_all()
         self._keep_token()
         self._client = Client.on(self._loop, self._aio)
         _running[self.name] = self
@@ -533,16 +532,15 @@ class LocalCluster(HeldCluster):
     async def _bring_in(self, spec: NodeSpec) -> tuple[Handle, float]:
         """Start a node, give it its functions, and have it join the others; with it when it was up, by the loop."""
         handle: Handle = await self._launcher.start(spec)
-        try:
+        async with AsyncExitStack() as unless_it_works:
+            unless_it_works.push_async_callback(handle.kill)
             for name, placed in self._placed.items():
                 if placed.belongs_on(spec):
                     await handle.register(placed.function, name=name, resources=placed.resources)
             await self._fault_log.brief(handle)
             up_s = time.monotonic()
             await _join_one(handle, self._alive)
-        except BaseException:
-            await handle.kill()
-            raise
+            unless_it_works.pop_all()
         return handle, up_s
 
     async def _kill(self, handle: Handle) -> None:
@@ -588,7 +586,7 @@ class LocalCluster(HeldCluster):
     async def _hear_out(self, handle: Handle) -> None:
         """Our client hears what will end the node that it speaks to: it was told before it answers this."""
         if handle is self._entry.handle:
-            with contextlib.suppress(MpregError, TimeoutError):
+            with suppress(MpregError, TimeoutError):
                 await asyncio.wait_for(self._aio.describe(), _LAST_WORD_S)
 
     async def _leave(self, handle: Handle) -> None:

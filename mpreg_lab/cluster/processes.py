@@ -7,6 +7,7 @@ import secrets
 import signal
 import ssl
 from collections.abc import Iterable, Sequence
+from contextlib import AsyncExitStack
 from functools import partial
 
 from mpreg_lab.errors import ClusterError, ClusterSpecError, FunctionError
@@ -179,12 +180,11 @@ class ProcessLauncher:
             ClusterError: If it ends instead; has the last of what it printed.
         """
         child = Child(spec.name)
-        try:
+        async with AsyncExitStack() as unless_it_works:
+            unless_it_works.push_async_callback(child.kill)
             await child.open()
             answer = await child.ask(self._set_up(spec, wiring=self.network.wiring))
-        except BaseException:
-            await child.kill()
-            raise
+            unless_it_works.pop_all()
         assert answer.member is not None
         return ProcessHandle(spec, child, answer.member, self._dial)
 

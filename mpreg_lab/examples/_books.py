@@ -199,13 +199,8 @@ def _create(folder: Path, service: str) -> sqlite3.Connection:
 @contextmanager
 def _transaction(database: Path) -> Iterator[sqlite3.Connection]:
     """All of it or nothing, and nobody else in between; whatever ends the process."""
-    with closing(sqlite3.connect(database, timeout=30, isolation_level=None)) as books:
+    with closing(sqlite3.connect(database, timeout=30, isolation_level=None)) as books, books:
         # What is committed outlives the process at once, and the machine after the next checkpoint.
         books.execute("PRAGMA synchronous = NORMAL")
         books.execute("BEGIN IMMEDIATE")
-        try:
-            yield books
-        except BaseException:
-            books.execute("ROLLBACK")
-            raise
-        books.execute("COMMIT")
+        yield books

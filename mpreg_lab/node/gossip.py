@@ -78,9 +78,9 @@ class Heart:
         if not self._stopped:
             self._carry_out(self._membership.broken(name, self._loop.time()))
 
-    def left(self, name: NodeName) -> None:
-        """That node has said goodbye."""
-        self._membership.left(name, self._loop.time())
+    def left(self, name: NodeName, generation: int | None = None) -> None:
+        """That node has said goodbye, in that life of it."""
+        self._membership.left(name, self._loop.time(), generation)
         self._carry_out([])
 
     async def stop(self) -> None:
@@ -189,8 +189,8 @@ class Heart:
 
     def _refused(self, member: Member) -> None:
         now = self._membership.address(member.name)
-        # The node may have been started again, behind another door.
-        if not self._stopped and now is not None and now.url == member.url:
+        # The node may have been started again, behind another door or the same.
+        if not self._stopped and now is not None and (now.url, now.generation) == (member.url, member.generation):
             self._carry_out(self._membership.refused(member.name, self._loop.time()))
 
     def _close_unused(self) -> None:

@@ -182,9 +182,10 @@ class Membership:
     def ask(self, name: NodeName, now_s: float) -> list[Send]:
         """See whether a node is there, be it a member or lost."""
         out: list[Send] = []
-        if self._is_other(name):
-            self._probe(name, now_s, out)
-        elif not self._silent and self._roster.get(name) is not None:
+        record = self._roster.get(name)
+        if record is not None and self._is_other(name):
+            self._probe(record, now_s, out)
+        elif not self._silent and record is not None:
             self._ping(name, now_s, out)
         return out
 
@@ -200,11 +201,13 @@ class Membership:
         out: list[Send] = []
         for number in [number for number, relay in self._relays.items() if relay.target == name]:
             self._give_up_relay(number, now_s, out)
-        known = any(probe.target == name and probe.refused for probe in self._probes.values())
-        if self._is_other(name) and not known:
+        record = self._roster.get(name)
+        if record is None or not self._is_other(name):
+            return out
+        if not any(probe.refused and probe.is_of(record) for probe in self._probes.values()):
             self._beliefs.doubt(name)
             number = self._next_number()
-            self._probes[number] = probe = _Probe(name, refused=True)
+            self._probes[number] = probe = _Probe(record, refused=True)
             self._timers.at(now_s + self._timing.refused_s * (1 + self._beliefs.health), Alarm.JUDGE, number)
             self._ask_helpers(number, now_s, out)
             if not probe.asked:
@@ -219,10 +222,12 @@ class Membership:
         self._roster.put(msgspec.structs.replace(self._beliefs.mine, state=NodeState.LEFT))
         return self._tell_some(self._name, now_s, _GOODBYES)
 
-    def left(self, name: NodeName, now_s: float) -> None:
-        """A node has said goodbye."""
+    def left(self, name: NodeName, now_s: float, generation: int | None = None) -> None:
+        """A node has said goodbye, in that life of it. None: in the one that is known."""
         record = self._roster.get(name)
-        if record is not None and self._is_live_other(record):
+        if record is None or not self._is_live_other(record):
+            return
+        if generation is None or generation >= record.member.generation:
             self._beliefs.bury(record, NodeState.LEFT, now_s)
 
     def _forgive(self, now_s: float) -> None:
@@ -244,12 +249,12 @@ class Membership:
         self._look_whether_alone(now_s)
         record = self._round.next(self._roster, self._is_live_other)
         if record is not None:
-            self._probe(record.member.name, now_s, out)
+            self._probe(record, now_s, out)
 
-    def _probe(self, name: NodeName, now_s: float, out: list[Send]) -> None:
+    def _probe(self, record: Record, now_s: float, out: list[Send]) -> None:
         timing, wait = self._timing, 1 + self._beliefs.health
-        number = self._ping(name, now_s, out)
-        self._probes[number] = _Probe(name)
+        number = self._ping(record.member.name, now_s, out)
+        self._probes[number] = _Probe(record)
         self._timers.at(now_s + timing.direct_s * wait, Alarm.ASK_HELPERS, number)
         self._timers.at(now_s + timing.period_s * wait, Alarm.JUDGE, number)
 
@@ -275,9 +280,11 @@ class Membership:
     def _judge(self, number: int, now_s: float, out: list[Send]) -> None:
         """Nobody has reached the node in time."""
         probe = self._probes.pop(number)
+        record = self._roster.get(probe.target)
+        if record is not None and not probe.is_of(record):
+            return  # It was started again meanwhile: what its former life did not answer says nothing of this one.
         if not probe.refused:
             self._beliefs.fitter(-(probe.asked - probe.nacks if probe.asked else 1))
-        record = self._roster.get(probe.target)
         if record is None or not record.live:
             return
         if probe.refused:
@@ -395,7 +402,7 @@ class Membership:
         if self._timing.wanted(self._roster.live):
             for event in self._beliefs.events[known:]:
                 if isinstance(event, Suspected) and self._rng.random() * self._roster.live < self._timing.checks:
-                    self._probe(event.name, now_s, out)
+                    out += self.ask(event.name, now_s)
 
     def _note_difference(self, sender: NodeName, now_s: float, out: list[Send]) -> None:
         """Rumours may all have missed this node: if others know something else for long, ask one for everything."""
@@ -441,13 +448,20 @@ class Membership:
 
 
 class _Probe:
-    __slots__ = ("asked", "nacks", "refused", "target")
+    """Whether one life of a node is there."""
 
-    def __init__(self, target: NodeName, *, refused: bool = False) -> None:
-        self.target = target
+    __slots__ = ("asked", "generation", "nacks", "refused", "target")
+
+    def __init__(self, record: Record, *, refused: bool = False) -> None:
+        self.target = record.member.name
+        self.generation = record.member.generation
         self.refused = refused
         self.asked = 0
         self.nacks = 0
+
+    def is_of(self, record: Record) -> bool:
+        """Whether it is of the life that is known now."""
+        return (self.target, self.generation) == (record.member.name, record.member.generation)
 
 
 class _Relay(NamedTuple):

@@ -173,7 +173,7 @@ class Neighbours:
         self._end()
         for link in self._links.values():
             if link.peer is not None:
-                link.post(Goodbye(self.itself.name))
+                link.post(Goodbye(self.itself.name, self.itself.generation))
 
     async def close(self) -> None:
         """Close all connections."""
@@ -213,7 +213,7 @@ class Neighbours:
         peer.post(Done(message.u))
 
     def _on_goodbye(self, _: Peer, message: Goodbye) -> None:
-        self._heart.left(message.node)
+        self._heart.left(message.node, message.generation)
 
     # --- who comes and goes ---
 
@@ -243,6 +243,7 @@ class Neighbours:
         if self._stopped:
             return
         self._router.remove(name)
+        self._reach.forget(name)
         link = self._links.pop(name, None)
         if link is not None:
             link.abort()

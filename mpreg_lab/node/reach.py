@@ -43,6 +43,11 @@ class Reach:
         self._unreached.remove(name)
         return True
 
+    def forget(self, name: NodeName) -> None:
+        """That node is gone: if it comes back, it is in a life of which nothing is known."""
+        self._silence.pop(name, None)
+        self._unreached.discard(name)
+
     def look(self, owing: Collection[NodeName], late_s: float) -> Look:
         """Look after the nodes that owe something.
 

@@ -409,6 +409,8 @@ class Goodbye(_Message, frozen=True, tag="goodbye"):
     """I am leaving. No reply."""
 
     node: NodeName
+    generation: int | None = None
+    """Of the life that ends, for it may come later than the next one. None: of the one that is known."""
 
 
 class Rumour(msgspec.Struct, frozen=True, array_like=True, gc=False):

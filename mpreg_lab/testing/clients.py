@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Iterable
+from contextlib import ExitStack
 from typing import Any, Self, TypeVar
 
 from mpreg_lab.client.aio import AsyncClient
@@ -55,11 +56,10 @@ class ServerClient:
         check_asyncio()
         if self._loop is None:
             self._loop, self._aio = borrow_loop(), AsyncClient(self.url, token=self._token)
-            try:
+            with ExitStack() as unless_it_works:
+                unless_it_works.callback(self.close)
                 await self._on_loop(self._aio.connect())
-            except BaseException:
-                self.close()
-                raise
+                unless_it_works.pop_all()
             _connected.add(self)
         return self
 

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
+from contextlib import AsyncExitStack, ExitStack
 from functools import partial
 from itertools import count
 from types import NoneType
@@ -223,11 +224,10 @@ class Server:
             ClusterError: If it runs already, that takes longer, or a peer belongs to another cluster.
         """
         life = self._begin()
-        try:
+        with ExitStack() as unless_it_works:
+            unless_it_works.callback(self.close)
             life.wait(timeout_s)
-        except BaseException:
-            self.close()
-            raise
+            unless_it_works.pop_all()
         return self
 
     async def ready(self, timeout_s: float = 10.0) -> Self:
@@ -298,11 +298,11 @@ class Server:
 
     async def __aenter__(self) -> Self:
         self._begin()
-        try:
-            return await self.ready()
-        except BaseException:
-            await self.stop()
-            raise
+        async with AsyncExitStack() as unless_it_works:
+            unless_it_works.push_async_callback(self.stop)
+            await self.ready()
+            unless_it_works.pop_all()
+        return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.stop()

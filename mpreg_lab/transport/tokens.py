@@ -67,18 +67,21 @@ def token_for(url: str) -> Secret | None:
     """The token that opens this address, if a cluster of the same user on this machine has it."""
     wanted = _plain(url)
     try:
-        files = sorted(runtime_folder().glob("*.json"), key=_written_ns, reverse=True)
+        paths = list(runtime_folder().glob("*.json"))
     except OSError:
         return None
-    for path in files:
+    found: list[tuple[int, str]] = []
+    for path in paths:
         try:
             kept = msgspec.json.decode(path.read_bytes(), type=_Kept)
+            written_ns = path.stat().st_mtime_ns
         except (OSError, msgspec.MsgspecError):
-            # It was removed meanwhile, or is none of ours.
+            # It was removed meanwhile, as its cluster ended, or is none of ours.
             continue
         if wanted in kept.urls:
-            return Secret(kept.token)
-    return None
+            found.append((written_ns, kept.token))
+    # Who was killed leaves its file: the newest is of the one that has the port now.
+    return Secret(max(found)[1]) if found else None
 
 
 def runtime_folder(*, create: bool = False) -> Path:
@@ -98,14 +101,6 @@ def runtime_folder(*, create: bool = False) -> Path:
     if not stat.S_ISDIR(state.st_mode) or state.st_uid != os.getuid() or state.st_mode & 0o077:
         raise PermissionError(f"{folder} is not a folder of this user alone (mode 0700)")
     return folder
-
-
-def _written_ns(path: Path) -> int:
-    try:
-        return path.stat().st_mtime_ns
-    except OSError:
-        # It was removed meanwhile. The files of others are there all the same.
-        return 0
 
 
 def _remove_orphans(folder: Path) -> None:

@@ -284,9 +284,9 @@ def test_files_of_others_are_passed_over(folder):
         assert token_for("nonsense") is None
 
 
-def test_a_file_that_goes_while_the_folder_is_read_hides_no_other(folder):
+def test_files_that_vanish_while_it_is_looked_for_are_passed_over(folder):
     with LocalCluster(1) as cluster:
-        (folder / "gone.json").symlink_to(folder / "not-there")  # listed, and not to be read
+        (folder / "y.json").symlink_to(folder / "removed by its cluster")
         assert token_for(cluster.url) == cluster.token
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import stat
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from mpreg_lab.cluster.token_file import read_token, write_token
 from mpreg_lab.errors import ClusterSpecError, FunctionError
 from mpreg_lab.protocol.messages import Described, FunctionInfo, Member
 from mpreg_lab.types import ClusterId, FunctionName, NodeName, Resource, Secret
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 FUNCTIONS = """
@@ -107,13 +107,6 @@ def test_a_token_file_that_is_named_is_written_and_then_used_by_others(folder):
         assert "Its token is in secret" in line
         with node(folder, "--join", url_in(line), "--token-file", "secret", "--name", "two", HOME="/") as (_, joined):
             assert "of 2 nodes" in joined
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port
 
 
 def test_a_node_that_comes_before_its_seed_waits_and_says_so_once(folder):

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from mpreg_lab.errors import ConnectError
+from mpreg_lab.node.gossip import Heart
+from mpreg_lab.node.membership import Membership
 from mpreg_lab.node.server import Node
 from mpreg_lab.protocol.messages import Beat, Member, Ping, Refused
 from mpreg_lab.transport.base import Connection, Listener
@@ -225,6 +227,30 @@ async def test_a_shut_connection_does_not_cost_a_node_its_membership(lab: Lab):
     await lab.all_know("a", "b", "c")
 
     assert losses == []
+
+
+async def test_who_was_started_again_behind_the_same_door_is_not_lost_when_that_was_found_shut_before():
+    former, again = (Member(NodeName("b"), "memory://b", generation=generation) for generation in (1, 2))
+    membership = Membership(Member(NodeName("a"), "memory://a"))
+    membership.update(former)
+    dialled, moment = asyncio.Event(), asyncio.Event()
+
+    async def dial(member: Member) -> Connection:
+        dialled.set()
+        await moment.wait()
+        raise ConnectError("nobody listens there")
+
+    heart = Heart(membership, LAB, dial, lambda _: None)
+    heart.broken(former.name)
+    await dialled.wait()
+    (dialling,) = heart._dialling.values()
+
+    membership.update(again)
+    moment.set()
+    await dialling
+
+    assert membership.get(former.name) == again
+    heart.kill()
 
 
 async def test_heartbeats_of_another_cluster_are_refused():

@@ -357,6 +357,52 @@ def test_a_shut_door_is_forgiven_if_a_helper_gets_through():
     assert table.take_events() == [Suspected(B), Back(member(B))]
 
 
+def test_who_was_started_again_is_not_lost_because_the_door_of_its_former_life_was_shut():
+    table = knowing(B, C)
+    (asked,) = table.refused(B, 0.0)
+    again = member(B, generation=2)
+
+    table.update(again)
+    table.handle(Ack(C, asked.message.number, 0, reached=False), 0.1)
+    table.tick(TIMING.refused_s)
+
+    assert table.take_events() == [Suspected(B), Lost(B), Back(again)]
+    assert table.get(B) == again
+
+
+def test_who_was_started_again_is_not_suspected_because_its_former_life_was_silent():
+    table = knowing(B)
+    table.broken(B, 0.0)
+
+    table.update(member(B, generation=2))
+    table.tick(TIMING.direct_s)
+    table.tick(TIMING.period_s)
+
+    assert table.state(B) is NodeState.ALIVE
+
+
+def test_the_shut_door_of_a_new_life_counts_while_others_still_try_the_former_one():
+    table = knowing(B, C)
+    table.refused(B, 0.0)
+    table.update(member(B, generation=2))
+
+    (asked,) = table.refused(B, 0.1)
+    table.handle(Ack(C, asked.message.number, 0, reached=False), 0.2)
+
+    assert table.get(B) is None
+
+
+def test_a_goodbye_that_comes_late_does_not_end_the_next_life():
+    table = knowing(B)
+    table.update(member(B, generation=2))
+
+    table.left(B, 0.0, generation=1)
+    assert table.get(B) == member(B, generation=2)
+
+    table.left(B, 0.0, generation=2)
+    assert table.get(B) is None
+
+
 # --- the end, and coming back ---------------------------------------------------------------------------------------
 
 

@@ -52,6 +52,17 @@ def test_who_was_starved_itself_blames_nobody():
     assert reach.look([B], 0.0) == Look((), (B,))
 
 
+def test_a_new_life_begins_without_the_silence_of_the_former_one():
+    reach = Reach()
+    for _ in range(4):
+        reach.look([B], 0.0)
+
+    reach.forget(B)
+
+    assert [reach.look([B], 0.0) for _ in range(2)] == [NOTHING, Look((B,))]
+    assert not reach.heard(B)
+
+
 def test_who_was_given_up_and_is_heard_of_is_back_once():
     reach = Reach()
     for _ in range(5):

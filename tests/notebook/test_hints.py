@@ -72,6 +72,7 @@ def shift_tab(kernel: BlockingKernelClient, marked: str) -> str:
         ("%mpreg st‸", ["start", "stop", "status", "stop-node"]),
         ("x = 1\n%mpreg kill w‸", ["work"]),
         ("nodes = %mpreg nodes l‸", ["lab"]),
+        ("%mpreg demo data-‸", ["data-pipeline"]),
         ("%mpreg faults kill work; cut ingest c‸", ["client"]),
     ],
 )
@@ -130,6 +131,7 @@ def test_a_cluster_elsewhere_is_asked_too(kernel: BlockingKernelClient):
     run_cell(kernel, "from mpreg_lab import Client\nclient = Client(cluster.url)")
 
     assert tab(kernel, "%%mpreg_workflow -c client\na = pa‸") == ["parse"]
+    run_cell(kernel, "client.close()\ndel client")
 
 
 def test_unloading_takes_it_all_away(kernel: BlockingKernelClient):

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from jupyter_client.blocking.client import BlockingKernelClient
 
-from tests.notebook.real_kernel import WAIT_S, real_kernel
+from tests.notebook.real_kernel import WAIT_S, real_kernel, run_cell
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
@@ -17,6 +17,8 @@ SETUP = """
     import logging, sys, threading, warnings
     logging.basicConfig(level="INFO", format="%(message)s")
     %load_ext mpreg_lab
+"""
+CLUSTER = """
     %mpreg start 2;
     go = threading.Event()
 
@@ -35,7 +37,7 @@ SETUP = """
         logging.warning("late too %s", x)
 """
 NOISE = (
-    "printed {0}\nto stderr {0}\nnotebook cell:11: UserWarning: warned {0}\n"
+    "printed {0}\nto stderr {0}\nnotebook cell:8: UserWarning: warned {0}\n"
     '  warnings.warn(f"warned {{x}}")\nlogged {0}\n'
 )
 
@@ -43,6 +45,7 @@ NOISE = (
 @pytest.fixture(scope="module")
 def kernel() -> Iterator[BlockingKernelClient]:
     with real_kernel(SETUP) as kernel:
+        run_cell(kernel, CLUSTER)
         yield kernel
 
 
@@ -108,3 +111,4 @@ def test_the_streams_are_given_back_when_the_last_cluster_ends(kernel: BlockingK
         "OutStream OutStream\n"
     )
     assert run(kernel, "logging.info('mine')") == "mine\n"
+    run_cell(kernel, CLUSTER)

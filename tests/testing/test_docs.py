@@ -1,16 +1,17 @@
-"""Every example of docs/testing.md runs as it stands."""
+"""Every example of docs/testing.md, and that of the README, runs as it stands."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
 
+from tests.docs.pages import PAGES, blocks
 from tests.testing.projects import run_pytest
 
 TEXT = (Path(__file__).parents[2] / "docs" / "testing.md").read_text(encoding="utf-8")
-EXAMPLES = re.findall(r"^```python\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+OURS = ("run by", "tests/testing/test_docs.py")
+EXAMPLES = [b.text for page in PAGES for b in blocks(page) if b.language == "python" and b.mark == OURS]
 
 
 def test_every_example_runs(tmp_path: Path):
@@ -18,11 +19,11 @@ def test_every_example_runs(tmp_path: Path):
         "[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\n"
     )
     for number, example in enumerate(EXAMPLES):
-        (tmp_path / f"test_example_{number:02}.py").write_text(f"import asyncio\n{example}")
+        (tmp_path / f"test_example_{number:02}.py").write_text(f"import asyncio\n{example}\n")
 
     outcome = run_pytest(tmp_path)
 
-    assert outcome.counts == {"passed": sum("def test_" in example for example in EXAMPLES)}, outcome.text
+    assert outcome.counts == {"passed": sum(example.count("def test_") for example in EXAMPLES)}, outcome.text
 
 
 def test_every_fixture_and_every_public_name_is_documented():

@@ -28,13 +28,9 @@ from mpreg_lab.errors import (
     UnknownNodeError,
 )
 from mpreg_lab.testing import Server, ServerClient, ServerSettings
+from tests.ports import free_port
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
-
-
-def free_port() -> int:
-    with Server() as server:
-        return server.settings.port
 
 
 @contextmanager

@@ -1100,7 +1100,7 @@ class RunView {
     this.clock = element("span", { class: "mpreg-elapsed" });
     this.left = element("span", { class: "mpreg-left" });
     this.said = element("span", { class: "mpreg-left", hidden: true });
-    this.lost = element("div", { class: "mpreg-lost", role: "status", hidden: true });
+    this.lost = element("div", { class: "mpreg-unheard", role: "status", hidden: true });
     this.cancel = element("button", { class: "mpreg-cancel", type: "button" }, "Cancel");
     this.cancel.addEventListener("click", () => this.sendCancel());
     this.progress = element("div", { class: "mpreg-progress", "aria-hidden": "true" });

@@ -1,5 +1,6 @@
 """The Python side of the widget; a browser looks at the other one."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,14 @@ def test_the_style_sheet_knows_every_look():
     style = (FILES / "cluster_view.css").read_text()
 
     assert all(f".mpreg-{look} " in style for look in Look)
+
+
+def test_the_look_of_a_node_sets_colours_and_nothing_else():
+    style = "".join((FILES / name).read_text() for name in ("run_view.css", "cluster_view.css"))
+    rules = re.findall(rf"\.mpreg-(?:{'|'.join(Look)}) {{(.*?)}}", style, re.DOTALL)
+
+    assert len(rules) == len(Look)
+    assert all(line.strip().startswith("--") for rule in rules for line in rule.strip(" ;\n").split(";"))
 
 
 def teardown_module() -> None:
