@@ -17,6 +17,7 @@ from mpreg_lab.testing.mpreg import (
     RPCCommand,
 )
 from tests.mpreg.kinds import Connect, Serve
+from tests.ports import free_port
 
 FACE = "\N{SLIGHTLY SMILING FACE}"
 
@@ -285,25 +286,21 @@ async def test_time_outs_of_the_client_and_of_asyncio(serve: Serve, connect: Con
     assert await client.call("echo", "still here") == "still here"
 
 
-async def test_where_nobody_listens_nobody_is_reached(serve: Serve):
-    server = await serve("one")
-    await server.stop()
-
+async def test_where_nobody_listens_nobody_is_reached():
     with pytest.raises(ConnectionError, match="nobody listens"):
-        await MPREGClientAPI(server.settings.url).connect()
+        await MPREGClientAPI(f"ws://127.0.0.1:{free_port()}").connect()
 
 
 # --- life -----------------------------------------------------------------------------------------------------------
 
 
 async def test_the_event_that_ends_a_server_frees_its_port(test_context: AsyncTestContext):
-    port = 0
+    port = free_port()
     for _ in range(3):
         server = MPREGServer(settings=MPREGSettings(port=port, name="one", resources={"demo"}, log_level="WARNING"))
         task = asyncio.create_task(server.server())
         test_context.tasks.append(task)
         await server.ready()
-        port = server.settings.port
         async with MPREGClientAPI(f"ws://127.0.0.1:{port}") as client:
             assert await client.call("echo", "up", locs=frozenset({"demo"})) == "up"
         server._shutdown_event.set()
@@ -313,7 +310,7 @@ async def test_the_event_that_ends_a_server_frees_its_port(test_context: AsyncTe
 async def test_a_server_ends_with_its_task_or_with_the_context(test_context: AsyncTestContext):
     ports = []
     for cancel in (True, False):
-        server = MPREGServer(MPREGSettings())
+        server = MPREGServer(MPREGSettings(port=free_port()))
         task = asyncio.create_task(server.server())
         await server.ready()
         ports.append(server.settings.port)

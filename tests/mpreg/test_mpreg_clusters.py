@@ -17,6 +17,7 @@ from mpreg_lab.testing.mpreg import (
     RPCCommand,
 )
 from tests.mpreg.kinds import Connect, Serve
+from tests.ports import free_port
 
 
 def named(name: str) -> Callable[..., dict[str, Any]]:
@@ -138,21 +139,16 @@ async def test_a_server_that_joins_later_by_connect_is_known_to_all(
 
 
 async def test_peers_may_come_up_after_who_names_them(test_context: AsyncTestContext, connect: Connect):
-    first = MPREGServer(MPREGSettings(name="first", cluster_id="tests"))
-    first_task = asyncio.create_task(first.server())
-    await first.ready()
-    address = first.settings
-    first.shutdown()
-    await first_task
-    second = MPREGServer(MPREGSettings(name="second", cluster_id="tests", peers=[address.url]))
-    again = MPREGServer(MPREGSettings(name="first", cluster_id="tests", port=address.port))
-    for server in (second, again):
+    port = free_port()
+    first = MPREGServer(MPREGSettings(name="first", cluster_id="tests", port=port))
+    second = MPREGServer(MPREGSettings(name="second", cluster_id="tests", peers=[f"ws://localhost:{port}"]))
+    second.register_command("work", named("second"), ["second"])
+    for server in (second, first):
         test_context.servers.append(server)
         test_context.tasks.append(asyncio.create_task(server.server()))
-    await asyncio.gather(second.ready(), again.ready())
-    second.register_command("work", named("second"), ["second"])
+    await asyncio.gather(second.ready(), first.ready())
 
-    client = await connect(again)
+    client = await connect(first)
 
     assert (await client.call("work", locs=frozenset(["second"])))["by"] == "second"
 
