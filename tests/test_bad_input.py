@@ -652,6 +652,22 @@ CALLS: dict[str, tuple[Callable[[LocalCluster], object], str]] = {
         "FunctionError: no node holds the resources of function 'len': 'gpu'. They hold: node-1: none; node-2: none. "
         "Add a node: cluster.add('my-node', ['gpu'])",
     ),
+    "half a character in the name of a node": (
+        lambda cluster: LocalCluster({"a\ud800": []}),
+        "ClusterSpecError: the name of a node cannot have half a character in it, as 'a\\ud800' has. Leave it out",
+    ),
+    "half a character in the name of a resource": (
+        lambda cluster: cluster.add("more", ["b\udfff"]),
+        "ClusterSpecError: the name of a resource cannot have half a character in it, as 'b\\udfff' has. Leave it out",
+    ),
+    "half a character in the name of a cluster": (
+        lambda cluster: LocalCluster(1, name="\udc00"),
+        "ClusterSpecError: the name of a cluster cannot have half a character in it, as '\\udc00' has. Leave it out",
+    ),
+    "half a character in the name of a function": (
+        lambda cluster: cluster.register(print, name="p\ud800"),
+        "FunctionError: the name of a function cannot have half a character in it, as 'p\\ud800' has",
+    ),
     "no nodes": (lambda cluster: LocalCluster(0), "ClusterSpecError: a local cluster has 1 to 200 nodes, not 0"),
     "nodes in a list": (
         lambda cluster: LocalCluster(["a", "b"]),  # type: ignore[arg-type]
