@@ -78,5 +78,6 @@ def _bundle(run: Run, said: str) -> dict[str, str]:
     if not said:
         return bundle
     # By its class a live view knows that it is its own, and hides it.
-    html = f'<div class="mpreg-run-again"><div style="margin-top:8px">{escape(said)}</div>{bundle.get("text/html", "")}</div>'
+    head = f'<div style="margin-top:8px">{escape(said)}</div>'
+    html = f'<div class="mpreg-run-again">{head}{bundle.get("text/html", "")}</div>'
     return {"text/plain": f"{said}: {bundle['text/plain']}", "text/html": html}
