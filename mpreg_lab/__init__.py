@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         RunFailedError,
         WorkflowError,
     )
+    from mpreg_lab.notebook.demos import Examples
     from mpreg_lab.protocol.commands import RPCCommand
     from mpreg_lab.step_context import CurrentStep, current_step
     from mpreg_lab.transport.tls import Tls
@@ -108,8 +109,10 @@ _HOME = {
 
 def load_ipython_extension(shell: InteractiveShell) -> None:
     """`%load_ext mpreg_lab`: adds %%mpreg_workflow and %mpreg."""
+    from mpreg_lab.notebook.demos import install_examples
     from mpreg_lab.notebook.extension import load
 
+    install_examples(_load_examples)
     load(shell)
 
 
@@ -137,6 +140,12 @@ def _load_views() -> RunViews:
     from mpreg_lab.notebook.views import NotebookViews
 
     return NotebookViews()
+
+
+def _load_examples() -> Examples:
+    from mpreg_lab import examples
+
+    return examples
 
 
 def _load_waiter() -> Waiter:

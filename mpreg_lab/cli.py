@@ -27,7 +27,7 @@ from mpreg_lab.cluster.standalone import StandaloneNode, run_node
 from mpreg_lab.cluster.summary import status_text
 from mpreg_lab.cluster.token_file import read_token
 from mpreg_lab.errors import FunctionError, MpregError, NotationError
-from mpreg_lab.examples import EXAMPLES, load, offer
+from mpreg_lab.examples import EXAMPLES, lacks, load, offer
 from mpreg_lab.protocol.messages import Described
 from mpreg_lab.protocol.plain_json import plain
 from mpreg_lab.transport.tls import Tls
@@ -194,11 +194,8 @@ def _print_json(run: Run) -> int:
 def _example(name: str) -> ModuleType:
     if name not in EXAMPLES:
         raise UsageError(f"there is no example {name!r}. Examples: {', '.join(EXAMPLES)}")
-    for library in EXAMPLES[name].needs:
-        if importlib.util.find_spec(library) is None:
-            raise UsageError(
-                f"{name} needs {library}, which is not here. Install it: pip install 'mpreg-lab[examples]'"
-            )
+    if (lacking := lacks(name)) is not None:
+        raise UsageError(lacking)
     return load(name)
 
 

@@ -70,6 +70,8 @@ WITHOUT_CLUSTER = {
     "its nodes": "%mpreg nodes",
     "its functions": "%mpreg functions",
     "stopping it": "%mpreg stop",
+    "its view": "%mpreg view",
+    "its runs": "%mpreg compare",
 }
 
 
@@ -449,6 +451,59 @@ LINES: dict[str, tuple[str, str]] = {
         "%mpreg status lab",
         "MagicError: %mpreg status: unrecognized arguments: lab. %mpreg status --help lists the options",
     ),
+    "comparing what has not run": (
+        "%mpreg compare",
+        "MagicError: %mpreg compare: there are not two runs yet. Run the workflow once more: %mpreg rerun",
+    ),
+    "comparing with what is no run": (
+        "%mpreg compare not_a_cluster",
+        "MagicError: not_a_cluster is no run, but a value of type int",
+    ),
+    "a variable that is not there": (
+        "%mpreg wait nothing",
+        "MagicError: there is no run 'nothing'. Name a variable, or its number in %mpreg runs. "
+        "Variables that hold one: none",
+    ),
+    "running nothing again": (
+        "%mpreg rerun",
+        "MagicError: there is no run -1: nothing has run yet. %mpreg runs lists them",
+    ),
+    "a part that runs do not have": (
+        "%mpreg run --only picture",
+        "MagicError: %mpreg run: argument --only: 'picture' is none of graph, timeline, latency, frame, events, "
+        "faults. %mpreg run --help lists the options",
+    ),
+    "a file of an unknown form": (
+        "%mpreg export run.txt",
+        "MagicError: %mpreg export: the name 'run.txt' does not tell in which form to write. End it with one of "
+        ".svg .mmd .mermaid .dot .gv .trace.json .json .py, or say --format svg|mermaid|dot|trace|json|python",
+    ),
+    "a form that there is not": (
+        "%mpreg export run --format png",
+        "MagicError: %mpreg export: argument --format: 'png' is none of svg, mermaid, dot, trace, json, python. "
+        "%mpreg export --help lists the options",
+    ),
+    "a file that is not there": (
+        "%mpreg open nowhere.json",
+        "MagicError: %mpreg open: nowhere.json cannot be read: No such file or directory",
+    ),
+    "taking away what is not there": (
+        "%mpreg unregister trian",
+        "MagicError: %mpreg unregister: the cluster has no function 'trian'. Did you mean 'train'?",
+    ),
+    "an unknown example": (
+        "%mpreg demo workflos",
+        "MagicError: %mpreg demo: there is no example 'workflos'. Did you mean 'workflows'?",
+    ),
+    "an example in the place of something else": (
+        "%mpreg demo workflows --as not_a_cluster",
+        "MagicError: the variable 'not_a_cluster' holds a value of type int. Choose another for the cluster: "
+        "%mpreg demo workflows --as my_cluster",
+    ),
+    "the view of a stopped cluster": (
+        "%mpreg view nowhere",
+        "NoClusterError: there is no running cluster 'nowhere'. Running: lab",
+    ),
 }
 
 
@@ -596,6 +651,22 @@ CALLS: dict[str, tuple[Callable[[LocalCluster], object], str]] = {
         lambda cluster: cluster.register(len, resources=["gpu"]),
         "FunctionError: no node holds the resources of function 'len': 'gpu'. They hold: node-1: none; node-2: none. "
         "Add a node: cluster.add('my-node', ['gpu'])",
+    ),
+    "half a character in the name of a node": (
+        lambda cluster: LocalCluster({"a\ud800": []}),
+        "ClusterSpecError: the name of a node cannot have half a character in it, as 'a\\ud800' has. Leave it out",
+    ),
+    "half a character in the name of a resource": (
+        lambda cluster: cluster.add("more", ["b\udfff"]),
+        "ClusterSpecError: the name of a resource cannot have half a character in it, as 'b\\udfff' has. Leave it out",
+    ),
+    "half a character in the name of a cluster": (
+        lambda cluster: LocalCluster(1, name="\udc00"),
+        "ClusterSpecError: the name of a cluster cannot have half a character in it, as '\\udc00' has. Leave it out",
+    ),
+    "half a character in the name of a function": (
+        lambda cluster: cluster.register(print, name="p\ud800"),
+        "FunctionError: the name of a function cannot have half a character in it, as 'p\\ud800' has",
     ),
     "no nodes": (lambda cluster: LocalCluster(0), "ClusterSpecError: a local cluster has 1 to 200 nodes, not 0"),
     "nodes in a list": (

@@ -14,7 +14,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from mpreg_lab.errors import MpregError
 
-__all__ = ["in_a_thread", "twin", "verb"]
+__all__ = ["async_verb", "in_a_thread", "twin", "verb"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -46,6 +46,21 @@ def verb(function: Callable[P, T]) -> Callable[P, T]:
             return function(*args, **kwargs)
         except Exception as error:
             error.with_traceback(_their_frames(error))  # an attribute that a frozen dataclass would refuse to set
+            raise
+
+    return call
+
+
+def async_verb(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
+    """Decorator: as `verb`, for one that is awaited."""
+
+    @wraps(function)
+    async def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        __tracebackhide__ = True
+        try:
+            return await function(*args, **kwargs)
+        except Exception as error:
+            error.with_traceback(_their_frames(error))
             raise
 
     return call

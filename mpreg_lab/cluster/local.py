@@ -53,7 +53,7 @@ from .held import HeldCluster
 from .inprocess import InProcessLauncher, TransportName
 from .opening import Doorway, cluster_token
 from .processes import ProcessLauncher
-from .spec import NodeSpec, default_slots, node_spec, node_specs, resource_names
+from .spec import NodeSpec, check_whole, default_slots, node_spec, node_specs, resource_names
 from .watching import ClusterWatch
 
 __all__ = ["LocalCluster", "find_cluster", "running_clusters"]
@@ -132,6 +132,7 @@ class LocalCluster(HeldCluster):
             raise ClusterSpecError(f"transport must be 'memory' or 'ws', not {transport!r:.40}")
         if name is not None and (not isinstance(name, str) or not name):
             raise ClusterSpecError(f"the name of a cluster must be a non-empty string, not {name!r:.40}")
+        check_whole(name or "", "the name of a cluster")
         self.name = name if name is not None else f"cluster-{next(_numbers)}"
         if (older := _running.pop(self.name, None)) is not None:
             older.stop()

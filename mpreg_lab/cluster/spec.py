@@ -9,8 +9,9 @@ import msgspec
 
 from mpreg_lab.errors import ClusterSpecError
 from mpreg_lab.types import NodeName, Resource
+from mpreg_lab.workflow.legible import has_half
 
-__all__ = ["MAX_NODES", "NodeSpec", "default_slots", "node_specs"]
+__all__ = ["MAX_NODES", "NodeSpec", "check_whole", "default_slots", "node_specs"]
 
 MAX_NODES = 200
 
@@ -64,6 +65,7 @@ def node_spec(name: str, resources: Iterable[str] | str, slots: int) -> NodeSpec
     """One node; raises ClusterSpecError if a name is none."""
     if not isinstance(name, str) or not name:
         raise ClusterSpecError(f"the name of a node must be a non-empty string, not {name!r:.40}")
+    check_whole(name, "the name of a node")
     return NodeSpec(NodeName(name), resource_names(resources, f"node {name!r}"), slots)
 
 
@@ -76,7 +78,14 @@ def resource_names(resources: Iterable[str] | str, owner: str) -> frozenset[Reso
     for name in found:
         if not isinstance(name, str) or not name:
             raise ClusterSpecError(f"the resources of {owner} must be names, not {name!r:.40}")
+        check_whole(name, "the name of a resource")
     return frozenset(Resource(name) for name in found)
+
+
+def check_whole(name: str, what: str) -> None:
+    """Raise ClusterSpecError if half a character is in a name: all nodes are told of it, and no message can hold it."""
+    if has_half(name):
+        raise ClusterSpecError(f"{what} cannot have half a character in it, as {name!r:.40} has. Leave it out")
 
 
 def _is_whole(value: object) -> bool:

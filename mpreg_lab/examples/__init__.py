@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Any, NamedTuple
 
 from mpreg_lab import LocalCluster
 
-__all__ = ["EXAMPLES", "Example", "Functions", "load", "offer"]
+__all__ = ["EXAMPLES", "Example", "Functions", "lacks", "load", "offer"]
 
 Functions = Mapping[str, tuple[Callable[..., Any], ...]]
 """Resource to the functions that run where it is; "" for any node."""
@@ -49,6 +50,14 @@ EXAMPLES: dict[str, Example] = {
     "monitoring": Example("which node has a leak, is slow, hangs, or is dead?", tells=True, needs=("psutil",)),
 }
 """Name to what it shows, the simple ones first."""
+
+
+def lacks(name: str) -> str | None:
+    """What to do about a library that an example needs and that is not installed; None if all are."""
+    for library in EXAMPLES[name].needs:
+        if find_spec(library) is None:
+            return f"{name} needs {library}, which is not here. Install it: pip install 'mpreg-lab[examples]'"
+    return None
 
 
 def load(name: str) -> ModuleType:

@@ -9,6 +9,7 @@ from typing import Any
 from mpreg_lab.errors import FunctionError
 from mpreg_lab.protocol.messages import FunctionInfo, Parameter, ParameterKind
 from mpreg_lab.types import FunctionName, Resource
+from mpreg_lab.workflow.legible import has_half, whole
 
 __all__ = ["BUILTINS", "Function", "FunctionTable", "call_problem", "function_name"]
 
@@ -67,7 +68,8 @@ def function_name(function: Function, name: str | None = None) -> FunctionName:
     """The name under which a function is registered: `name`, or its own.
 
     Raises:
-        FunctionError: If it cannot be called, or has no name of its own and is given none.
+        FunctionError: If it cannot be called, or has no name of its own and is given none, or one with half a
+            character in it.
     """
     if not callable(function):
         raise FunctionError(f"only something that can be called can be registered, not {function!r:.60}")
@@ -75,12 +77,14 @@ def function_name(function: Function, name: str | None = None) -> FunctionName:
     if not isinstance(found, str) or not found or found == "<lambda>":
         kind = "lambda" if found == "<lambda>" else type(function).__name__
         raise FunctionError(f"a {kind} has no name of its own. Give it one: register(..., name='my_function')")
+    if has_half(found):
+        raise FunctionError(f"the name of a function cannot have half a character in it, as {found!r:.40} has")
     return FunctionName(found)
 
 
 def describe(function: Function, name: FunctionName, resources: Iterable[Resource] = ()) -> FunctionInfo:
     """What a node tells others of a function."""
-    doc = inspect.getdoc(function) or ""
+    doc = whole(inspect.getdoc(function) or "")
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):

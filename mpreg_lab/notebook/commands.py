@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
-from mpreg_lab.client.history import Runs
-from mpreg_lab.client.run import Run
-from mpreg_lab.client.saved import SavedRun
 from mpreg_lab.client.sync import Client
 from mpreg_lab.cluster.dask import DaskCluster
 from mpreg_lab.cluster.faults import Playing
@@ -19,73 +16,33 @@ from mpreg_lab.workflow.plan import did_you_mean
 
 from . import settings
 from .clusters import any_cluster, local_cluster
+from .command import CLUSTER, WHICH, Command, Notebook
+from .demos import DEMO
 from .fault_lines import FAULTS, planned, written
-from .options import Argument, Kind, Syntax, identifier, in_columns, names, number, whole
+from .options import Argument, Kind, Syntax, identifier, in_columns, names, whole
+from .run_commands import RUN_COMMANDS
+from .started import start, stop
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["COMMANDS", "Command", "Notebook", "command", "overview"]
-
-
-class Notebook(NamedTuple):
-    """What commands need of the notebook."""
-
-    names: dict[str, Any]
-    """Its variables."""
-    say: Callable[[str], object]
-    """Prints."""
-
-
-class Command(NamedTuple):
-    """One command of %mpreg."""
-
-    syntax: Syntax
-    act: Callable[[Notebook, argparse.Namespace], Any]
-
-    @property
-    def name(self) -> str:
-        """Its word."""
-        return self.syntax.magic.removeprefix("%mpreg ")
-
-    def read(self, line: str) -> argparse.Namespace:
-        """The arguments on a line.
-
-        Raises:
-            MagicError: If one is wrong.
-        """
-        return _read_faults(line) if self.name == "faults" else self.syntax.read(line)
-
-    def help(self, line: str) -> str:
-        """All about it, or about the fault that the line begins with."""
-        fault = FAULTS.get(line.split(maxsplit=1)[0]) if self.name == "faults" else None
-        return (self.syntax if fault is None else fault.syntax).help()
+__all__ = ["COMMANDS", "command", "overview"]
 
 
 # --- clusters -----------------------------------------------------------------------------------------------------
 
 
-_started: dict[str, LocalCluster] = {}
-"""By name. They live until they are stopped: two of different names may be held by one variable after the other."""
-
-
 def _start(notebook: Notebook, options: argparse.Namespace) -> LocalCluster:
-    nodes = _described(options.nodes)
-    older = [cluster for cluster in running_clusters() if cluster.name == options.name]
-    variable = vars(options)["as"]
-    held = notebook.names.get(variable)
-    if held is not None and not isinstance(held, LocalCluster):
-        raise MagicError(
-            f"the variable {variable!r} holds a value of type {type(held).__name__}. "
-            "Choose another for the cluster: %mpreg start 3 --as my_cluster"
-        )
-    cluster = LocalCluster(
-        nodes, name=options.name, slots=options.slots, transport=options.transport, processes=options.processes
+    return start(
+        notebook,
+        "%mpreg start 3",
+        vars(options)["as"],
+        options.name,
+        nodes=_described(options.nodes),
+        slots=options.slots,
+        transport=options.transport,
+        processes=options.processes,
     )
-    notebook.names[variable] = _started[cluster.name] = cluster
-    if older:
-        notebook.say(f"The cluster {options.name!r} that ran before was stopped; its functions went with it.")
-    return cluster
 
 
 def _described(words: list[str]) -> int | dict[str, list[str]]:
@@ -110,9 +67,7 @@ def _nodes_of(words: list[str]) -> dict[str, list[str]]:
 
 def _stop(notebook: Notebook, options: argparse.Namespace) -> None:
     stopped = running_clusters() if options.all else (local_cluster(notebook.names, options.cluster),)
-    for cluster in stopped:
-        cluster.stop()
-        _started.pop(cluster.name, None)
+    stop(stopped)
     notebook.say(f"stopped {', '.join(cluster.name for cluster in stopped)}" if stopped else "no cluster runs")
 
 
@@ -145,35 +100,38 @@ def _functions(notebook: Notebook, options: argparse.Namespace) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["function", "signature", "resources", "nodes", "doc"]).set_index("function")
 
 
-def _members(cluster: LocalCluster | Client | DaskCluster) -> Iterable[Member]:
-    return cluster.members() if isinstance(cluster, Client) else cluster.nodes.values()
+def _view(notebook: Notebook, options: argparse.Namespace) -> object:
+    return _looked_at(notebook, options).view()
 
 
-# --- runs ---------------------------------------------------------------------------------------------------------
+def _unregister(notebook: Notebook, options: argparse.Namespace) -> None:
+    cluster = any_cluster(notebook.names, options.cluster)
+    if isinstance(cluster, Client):
+        raise MagicError("%mpreg unregister: only who has launched a cluster can take functions from its nodes")
+    known = {info.name for member in _members(cluster) for info in member.functions}
+    for name in options.functions:
+        if name not in known:
+            near = did_you_mean(name, sorted(known), "It has: ")
+            raise MagicError(f"%mpreg unregister: the cluster has no function {name!r}. {near}")
+    for name in options.functions:
+        cluster.unregister(name)
+    notebook.say(f"took {', '.join(options.functions)} away from all nodes")
 
 
-def _runs(notebook: Notebook, options: argparse.Namespace) -> Runs:
+def _clear_cache(notebook: Notebook, options: argparse.Namespace) -> None:
+    _looked_at(notebook, options).clear_cache()
+    notebook.say("all nodes forgot the results that they kept for equal steps")
+
+
+def _looked_at(notebook: Notebook, options: argparse.Namespace) -> LocalCluster | Client:
     cluster = any_cluster(notebook.names, options.cluster)
     if isinstance(cluster, DaskCluster):
-        raise MagicError("a DaskCluster does not list its runs. Keep those you want: %%mpreg_workflow -o run")
-    return cluster.runs
+        raise MagicError("a DaskCluster has neither a view nor a cache of its own; Dask has a dashboard")
+    return cluster
 
 
-def _run(notebook: Notebook, options: argparse.Namespace) -> SavedRun:
-    runs = _runs(notebook, options)
-    number: int = options.number
-    try:
-        return runs[number]
-    except IndexError as exc:
-        raise MagicError(f"%mpreg run: {exc}. %mpreg runs lists them") from exc
-
-
-def _cancel(notebook: Notebook, options: argparse.Namespace) -> None:
-    under_way = [run for run in _runs(notebook, options) if isinstance(run, Run) and not run.done]
-    for run in under_way:
-        run.cancel()
-    count = len(under_way)
-    notebook.say(f"cancelled {count} run{'' if count == 1 else 's'}" if count else "no run goes on")
+def _members(cluster: LocalCluster | Client | DaskCluster) -> Iterable[Member]:
+    return cluster.members() if isinstance(cluster, Client) else cluster.nodes.values()
 
 
 # --- nodes --------------------------------------------------------------------------------------------------------
@@ -269,8 +227,6 @@ def _help(notebook: Notebook, options: argparse.Namespace) -> None:
     notebook.say(command(options.command).syntax.help() if options.command else overview())
 
 
-_CLUSTER = Argument(("-c", "--cluster"), "of this cluster: a variable, or a name", "CLUSTER", Kind.CLUSTER)
-_WHICH = Argument(("cluster",), "a variable, or a name; else the newest", "CLUSTER", Kind.CLUSTER, count="?")
 _ONE = Argument(("node",), "its name", "NODE", Kind.NODE)
 _SOME = Argument(("nodes",), "their names", "NODE", Kind.NODE, count="+")
 
@@ -302,34 +258,28 @@ _ALL = (
         _start,
     ),
     Command(
-        Syntax("%mpreg stop", "End a cluster.", (_WHICH, Argument(("--all",), "end all clusters of this notebook"))),
+        Syntax("%mpreg stop", "End a cluster.", (WHICH, Argument(("--all",), "end all clusters of this notebook"))),
         _stop,
     ),
     Command(Syntax("%mpreg status", "The clusters that run, as text."), _status),
-    Command(Syntax("%mpreg nodes", "A table of nodes, their resources and functions.", (_WHICH,)), _nodes),
+    Command(Syntax("%mpreg nodes", "A table of nodes, their resources and functions.", (WHICH,)), _nodes),
     Command(
-        Syntax("%mpreg functions", "A table of functions: signature, resources, who has them.", (_WHICH,)), _functions
+        Syntax("%mpreg functions", "A table of functions: signature, resources, who has them.", (WHICH,)), _functions
     ),
-    Command(Syntax("%mpreg runs", "The last runs of a cluster: how each went, the newest last.", (_WHICH,)), _runs),
     Command(
         Syntax(
-            "%mpreg run",
-            "Show a run again.",
-            (
-                Argument(
-                    ("number",),
-                    "its place in %mpreg runs; -1 is the last",
-                    "NUMBER",
-                    read=number,
-                    count="?",
-                    default=-1,
-                ),
-                _CLUSTER,
-            ),
+            "%mpreg unregister",
+            "Take functions away from all nodes.",
+            (Argument(("functions",), "their names", "FUNCTION", Kind.FUNCTION, count="+"), CLUSTER),
         ),
-        _run,
+        _unregister,
     ),
-    Command(Syntax("%mpreg cancel", "Cancel all runs that go on, such as detached ones.", (_WHICH,)), _cancel),
+    Command(Syntax("%mpreg view", "A cluster as it is, live, with a menu for each node and link.", (WHICH,)), _view),
+    *RUN_COMMANDS,
+    Command(
+        Syntax("%mpreg clear-cache", "Forget the results that nodes keep for equal steps, | cache().", (WHICH,)),
+        _clear_cache,
+    ),
     Command(
         Syntax(
             "%mpreg add",
@@ -345,7 +295,7 @@ _ALL = (
                     count="?",
                     default=[],
                 ),
-                _CLUSTER,
+                CLUSTER,
             ),
             (
                 ("%mpreg add worker gpu,model", "a node `worker` that holds two resources"),
@@ -355,24 +305,24 @@ _ALL = (
         _add,
     ),
     Command(
-        Syntax("%mpreg stop-node", "End nodes politely: they say goodbye first.", (_SOME, _CLUSTER)),
+        Syntax("%mpreg stop-node", "End nodes politely: they say goodbye first.", (_SOME, CLUSTER)),
         _to_nodes("stop_node", "stopped"),
     ),
-    Command(Syntax("%mpreg kill", "End nodes as a crash would.", (_SOME, _CLUSTER)), _to_nodes("kill", "killed")),
+    Command(Syntax("%mpreg kill", "End nodes as a crash would.", (_SOME, CLUSTER)), _to_nodes("kill", "killed")),
     Command(
-        Syntax("%mpreg restart", "Launch nodes again, with their resources and functions.", (_SOME, _CLUSTER)),
+        Syntax("%mpreg restart", "Launch nodes again, with their resources and functions.", (_SOME, CLUSTER)),
         _to_nodes("restart", "restarted"),
     ),
     Command(
-        Syntax("%mpreg pause", "Halt nodes that have processes of their own.", (_SOME, _CLUSTER)),
+        Syntax("%mpreg pause", "Halt nodes that have processes of their own.", (_SOME, CLUSTER)),
         _to_nodes("pause", "paused"),
     ),
     Command(
-        Syntax("%mpreg resume", "Have paused nodes go on.", (_SOME, _CLUSTER)),
+        Syntax("%mpreg resume", "Have paused nodes go on.", (_SOME, CLUSTER)),
         _to_nodes("resume", "resumed"),
     ),
     Command(
-        Syntax("%mpreg log", "What the process of a node printed outside of steps, alive or not.", (_ONE, _CLUSTER)),
+        Syntax("%mpreg log", "What the process of a node printed outside of steps, alive or not.", (_ONE, CLUSTER)),
         _log,
     ),
     Command(
@@ -381,7 +331,7 @@ _ALL = (
             "Do to the cluster what networks do; without a fault, a table of what was done.",
             (
                 Argument(("faults",), "in the words of cluster.faults, with ; between them", "FAULT", count="*"),
-                _CLUSTER,
+                CLUSTER,
             ),
             (
                 ("%mpreg faults cut a b; kill c", "at once"),
@@ -398,7 +348,10 @@ _ALL = (
             ),
         ),
         _faults,
+        {word: fault.syntax for word, fault in FAULTS.items()},
+        _read_faults,
     ),
+    DEMO,
     Command(
         Syntax(
             "%mpreg config",

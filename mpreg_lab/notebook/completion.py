@@ -70,7 +70,9 @@ class Offers:
         names: Variables of the notebook.
         clusters: Names of clusters, and variables that hold one.
         runs: Variables that hold runs.
-        commands: Those of %mpreg.
+        steps: Those of the newest run, and its fan-outs.
+        commands: Those of %mpreg. examples: Those of %mpreg demo.
+        saved: Files of the current folder that may hold a run.
         settings: Those of %mpreg config, and the words that each takes, if they can be listed.
     """
 
@@ -81,7 +83,10 @@ class Offers:
     names: tuple[str, ...] = ()
     clusters: tuple[str, ...] = ()
     runs: tuple[str, ...] = ()
+    steps: tuple[str, ...] = ()
     commands: tuple[str, ...] = ()
+    examples: tuple[str, ...] = ()
+    saved: tuple[str, ...] = ()
     settings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
@@ -316,6 +321,11 @@ def _value(
         Kind.VARIABLE: (offers.runs, "instance"),
         Kind.SETTING: (offers.settings, "keyword"),
         Kind.COMMAND: (offers.commands, "keyword"),
+        Kind.RUN: (offers.runs, "instance"),
+        Kind.STEP: (offers.steps, "statement"),
+        Kind.FUNCTION: (sorted(offers.functions), "function"),
+        Kind.EXAMPLE: (offers.examples, "keyword"),
+        Kind.SAVED: (offers.saved, "path"),
     }
     found, kind = known.get(argument.kind, ((), ""))
     taken = set(words) if argument.count in ("*", "+") else set()

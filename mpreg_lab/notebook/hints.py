@@ -9,20 +9,23 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.completer import SimpleCompletion, context_matcher
 
-from mpreg_lab.client.run import Run
+from mpreg_lab.client.saved import SavedRun
 from mpreg_lab.client.sync import Client
 from mpreg_lab.cluster.local import LocalCluster, running_clusters
 from mpreg_lab.errors import MpregError
 from mpreg_lab.protocol.messages import Member
+from mpreg_lab.workflow.record import RunRecord
 
 from .clusters import any_cluster
+from .command import history
 from .commands import COMMANDS
 from .completion import Line, Offered, Offers, complete_cell, complete_line
-from .fault_lines import FAULTS
+from .demos import example_names
 from .inspection import described
 from .magics import FUNCTIONS, WORKFLOW
 from .options import Syntax
@@ -43,8 +46,8 @@ _MPREG = Line(
     {
         name: Line(
             command.syntax,
-            {word: Line(fault.syntax) for word, fault in FAULTS.items()} if name == "faults" else {},
-            ";" if name == "faults" else "",
+            {word: Line(syntax) for word, syntax in command.words.items()},
+            ";" if command.words else "",
         )
         for name, command in COMMANDS.items()
     },
@@ -153,10 +156,24 @@ class Hints:
             nodes=tuple(member.name for member in members),
             names=tuple(visible),
             clusters=tuple(dict.fromkeys([*holders, *(cluster.name for cluster in running_clusters())])),
-            runs=tuple(name for name in visible if isinstance(names[name], Run)),
+            runs=tuple(name for name in visible if isinstance(names[name], SavedRun)),
+            steps=self._steps(cluster),
             commands=tuple(COMMANDS),
+            examples=example_names(),
+            saved=tuple(sorted(str(file) for file in Path().glob("*.json"))),
             settings={key: setting.words for key, setting in SETTINGS.items()},
         )
+
+    def _steps(self, wanted: str | None) -> tuple[str, ...]:
+        """Those of the newest run of that cluster, fan-outs first."""
+        try:
+            runs = history(self._shell.user_ns, wanted)
+        except MpregError:
+            return ()
+        record = runs[-1].record if runs else RunRecord()
+        members = {step for group in record.groups for step in group.steps}
+        alone = (name for name in record.steps if name not in members)
+        return (*(group.name for group in record.groups), *alone)
 
     def _members(self, wanted: str | None) -> tuple[Member, ...]:
         """The nodes of the cluster that a line names, if it has one that answers soon."""

@@ -15,7 +15,8 @@ from mpreg_lab.errors import MpregError
 from . import settings
 from .cell_errors import plainly, told
 from .clusters import local_cluster
-from .commands import Notebook, command, overview
+from .command import Notebook
+from .commands import command, overview
 from .functions_cell import FunctionsCell
 from .options import Argument, Kind, Syntax, identifier, names, seconds
 from .workflow_cell import WorkflowCell, Written
@@ -122,9 +123,8 @@ class MpregMagics(Magics):
         if options is None:
             return None
         now = settings.current()
-        silent = cell.rstrip().endswith(";") or now.view == "none"
-        plain = options.plain or now.view == "plain" or not self._has_widgets()
-        work = WorkflowCell(self._shell, cell, plain=plain, silent=silent)
+        notebook = self._notebook(silent=cell.rstrip().endswith(";"))
+        work = WorkflowCell(self._shell, cell, plain=options.plain or notebook.plain, silent=notebook.silent)
         if options.dry_run:
             written = Written(work.write(options.name))
             if options.out:
@@ -159,7 +159,7 @@ class MpregMagics(Magics):
             if options.help:
                 print(wanted.help(rest))
                 return None
-            return wanted.act(Notebook(self._shell.user_ns, print), options)
+            return wanted.act(self._notebook(silent=line.rstrip().endswith(";")), options)
 
     # --- helpers ---
 
@@ -171,6 +171,11 @@ class MpregMagics(Magics):
             print(syntax.help())
             return None
         return options
+
+    def _notebook(self, *, silent: bool) -> Notebook:
+        view = settings.current().view
+        plain = view == "plain" or not self._has_widgets()
+        return Notebook(self._shell.user_ns, print, plain, silent or view == "none")
 
     @property
     def _shell(self) -> InteractiveShell:

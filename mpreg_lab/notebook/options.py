@@ -52,6 +52,15 @@ class Kind(StrEnum):
     NODES = "nodes"
     """With commas between them."""
     COMMAND = "command"
+    RUN = "run"
+    """A variable that holds one."""
+    STEP = "step"
+    """Of the newest run; or a fan-out."""
+    FUNCTION = "function"
+    """Of the cluster."""
+    EXAMPLE = "example"
+    SAVED = "saved"
+    """A file that may hold a run."""
 
 
 @dataclass(frozen=True)

@@ -15,23 +15,18 @@ from mpreg_lab.types import StepName
 from mpreg_lab.workflow.model import Workflow
 from mpreg_lab.workflow.notation import Draft, parse
 from mpreg_lab.workflow.plan import levels, validate
-from mpreg_lab.workflow.record import RunRecord, RunStatus
+from mpreg_lab.workflow.record import RunRecord
 
 from .cell_errors import plainly, told
 from .clusters import any_cluster
 from .settings import current
 from .view.static_html import run_html
+from .watched import watched
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-    from .live import LiveRun
-
 __all__ = ["WorkflowCell", "Written"]
-
-_AT_ONCE_S = 0.02
-"""So long we wait for a refusal before we show anything: a workflow that never began needs no picture."""
-_LAST_LOOK_S = 2.0
 
 
 class Written:
@@ -101,28 +96,8 @@ class WorkflowCell:
                 # Loading widgets takes 0.1 s of the processor: not while the run that they show needs it.
                 from . import live as _  # noqa: F401
             run = target.submit(workflow, timeout=timeout_s)
-        run.plain = self._plain
-        if out:
-            self._shell.user_ns[out] = run
-        live = None
-        try:
-            if not run.join(_AT_ONCE_S) or run.record.status is not RunStatus.FAILED or run.record.failed:
-                live = self._show(run, out)
-            if detach and not run.done:
-                return run
-            run.join()
-        except KeyboardInterrupt as interrupt:
-            run.join(_LAST_LOOK_S)
-            self._show_end(run, live)
-            raise plainly(interrupt, told(interrupt, self._text, self._lines, run)) from None
-        error = run.exception
-        if error is not None:
-            if run.record.failed or run.status is RunStatus.CANCELLED:
-                self._show_end(run, live)
-            raise plainly(error, told(error, self._text, self._lines, run)) from None
-        if live is not None:
-            live.wait(_LAST_LOOK_S)
-        return run
+        names, plain, silent = self._shell.user_ns, self._plain, self._silent
+        return watched(run, names, out, plain=plain, silent=silent, detach=detach, cell=self._text, lines=self._lines)
 
     # --- helpers ---
 
@@ -144,25 +119,3 @@ class WorkflowCell:
         names = self._shell.user_ns
         # The user's own expressions, in their own notebook.
         return eval(code, {**names, **local} if local else names)  # noqa: S307
-
-    def _show(self, run: Run, out: str | None) -> LiveRun | None:
-        if self._silent or self._plain:
-            return None
-        from IPython.display import display
-
-        from .live import LiveRun
-
-        live = LiveRun(run, out or "", (lambda again: self._shell.user_ns.update({out: again})) if out else None)
-        bundle, metadata = live.bundle()
-        display(bundle, metadata=metadata, raw=True)  # type: ignore[no-untyped-call]  # IPython has no hints here
-        return live
-
-    def _show_end(self, run: Run, live: LiveRun | None) -> None:
-        """What stays in the cell of a run that is not returned, because it ended with an error."""
-        if self._silent:
-            return
-        from IPython.display import display
-
-        if live is not None:
-            live.wait(_LAST_LOOK_S)
-        display(run)  # type: ignore[no-untyped-call]  # IPython has no hints here

@@ -9,6 +9,7 @@ from typing import Any, Self, TypeVar
 
 from mpreg_lab.client.aio import AsyncClient
 from mpreg_lab.client.run import Run
+from mpreg_lab.client.verbs import async_verb
 from mpreg_lab.errors import ClusterSpecError
 from mpreg_lab.loop_thread import LoopThread
 from mpreg_lab.protocol.commands import RPCCommand
@@ -47,6 +48,7 @@ class ServerClient:
         """Whether `connect` was called, and `disconnect` not yet."""
         return self._loop is not None
 
+    @async_verb
     async def connect(self) -> Self:
         """Connect, unless that was done; every verb does it by itself.
 
@@ -80,6 +82,7 @@ class ServerClient:
             finally:
                 return_loop()
 
+    @async_verb
     async def call(
         self, fun: str, /, *args: Any, locs: Iterable[str] | None = None, timeout: float | None = None, **kwargs: Any
     ) -> Any:
@@ -98,14 +101,17 @@ class ServerClient:
         step = Step(fun, fun, args, kwargs, locs or ())
         return (await self.run(Workflow((step,)), timeout=timeout)).results[fun]
 
+    @async_verb
     async def request(self, cmds: Iterable[RPCCommand], timeout: float | None = None) -> dict[str, Any]:
         """Run steps written as MPREG writes them: see AsyncClient.request."""
         return await self._on_loop((await self._connected()).request(cmds, timeout))
 
+    @async_verb
     async def run(self, workflow: Workflow, *, timeout: float | None = None, check: bool = True) -> Run:
         """Run a workflow and wait for its end: see AsyncClient.run."""
         return await self._on_loop((await self._connected()).run(workflow, timeout=timeout, check=check))
 
+    @async_verb
     async def functions(self) -> frozenset[str]:
         """The functions of the cluster, as the server sees it."""
         members = await self._on_loop((await self._connected()).members())

@@ -9,18 +9,25 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import selectors
+import sysconfig
 import threading
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
+from mpreg_lab.client.verbs import verb
 from mpreg_lab.engine.inline import InlineEngine
-from mpreg_lab.errors import ClockError
+from mpreg_lab.errors import ClockError, UnknownFunctionError
 from mpreg_lab.workflow.model import Workflow
+from mpreg_lab.workflow.plan import did_you_mean
 from mpreg_lab.workflow.record import RunRecord
 
 __all__ = ["Ran", "VirtualClock"]
 
 T = TypeVar("T")
+
+_NOT_THEIRS = (sysconfig.get_path("stdlib"), str(Path(__file__).parents[1]))
+"""Where the frames between the clock and a user's own coroutine lie."""
 
 
 class Ran(NamedTuple):
@@ -65,6 +72,7 @@ class VirtualClock:
             raise ClockError(f"time does not go back: advance() takes seconds, 0 or more, not {by_s!r}")
         self._now_s += by_s
 
+    @verb
     def run(self, workflow: Workflow, functions: Mapping[str, Callable[..., Any]]) -> Ran:
         """Run a workflow to its end; what a step raises is in `errors`. May be called in async tests too.
 
@@ -73,9 +81,10 @@ class VirtualClock:
 
         Raises:
             WorkflowError: If it cannot run as it is written.
-            UnknownFunctionError: If there is no such function.
-            ClockError: If it waits for something that never happens.
+            UnknownFunctionError: If a step names a function that is not there; nothing runs.
+            ClockError: If it waits for something that never happens; says where.
         """
+        _check_functions(workflow, functions)
 
         async def run() -> Ran:
             engine_run = InlineEngine(functions).run(workflow)
@@ -87,11 +96,12 @@ class VirtualClock:
 
         return self.run_coroutine(run())
 
+    @verb
     def run_coroutine(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine of your own on the virtual clock; timers of asyncio go by it.
 
         Raises:
-            ClockError: If it waits for something that never happens, or uses threads.
+            ClockError: If it waits for something that never happens, or uses threads; says where.
         """
         # In a thread of its own: a test may run on a loop already, and two cannot run in one thread.
         outcome: asyncio.Future[T] | None = None
@@ -108,6 +118,8 @@ class VirtualClock:
             try:
                 loop.run_until_complete(settle())
             except ClockError as error:
+                for place in sorted(set(_awaiting(loop))):
+                    error.add_note(f"awaited at {place}")
                 problem.append(error)
             finally:
                 _finish(loop)
@@ -152,6 +164,29 @@ class _JumpingSelector(selectors.DefaultSelector):
         if not ready and timeout is not None and timeout > 0:
             self._clock.advance(timeout)
         return ready
+
+
+def _check_functions(workflow: Workflow, functions: Mapping[str, Callable[..., Any]]) -> None:
+    for step in workflow.steps:
+        if step.function not in functions:
+            hint = did_you_mean(step.function, functions, "Functions: ")
+            raise UnknownFunctionError(
+                f"step {step.name!r}: there is no function {step.function!r}. {hint}", step=step.name
+            )
+
+
+def _awaiting(loop: asyncio.AbstractEventLoop) -> Iterator[str]:
+    """Where the tasks of a loop wait: the innermost line of each that is of a user."""
+    for task in asyncio.all_tasks(loop):
+        awaited: Any = task.get_coro()
+        place = ""
+        # A coroutine awaits a coroutine, and so on; the last one awaits a future.
+        while (frame := getattr(awaited, "cr_frame", None)) is not None:
+            if not frame.f_code.co_filename.startswith(_NOT_THEIRS):
+                place = f"{frame.f_code.co_filename}:{frame.f_lineno}, in {frame.f_code.co_name}"
+            awaited = awaited.cr_await
+        if place:
+            yield place
 
 
 def _finish(loop: asyncio.AbstractEventLoop) -> None:

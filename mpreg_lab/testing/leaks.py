@@ -36,6 +36,9 @@ _OF_LOOPS = "asyncio_"
 _OF_NODES = "mpreg-slot-"
 """Threads that call functions live as long as their server."""
 
+_OF_CLIENTS, _OF_ASYNC_CLIENTS = "mpreg-client", "mpreg reads "
+"""The thread of a Client; what reads for an AsyncClient, by its address."""
+
 
 class LeakWarning(UserWarning):
     """A test has left something behind."""
@@ -89,7 +92,7 @@ class Watch:
             if not thread.name.startswith(wider):
                 thread.join(max(0.0, late_s - time.monotonic()))
                 if thread.is_alive():
-                    found.append(f"thread {thread.name!r} runs: {_where(thread)}")
+                    found.append(_told_thread(thread))
         return found + [f"socket {told} is open" for told in self._new_sockets(late_s)]
 
     def _new_sockets(self, late_s: float) -> list[str]:
@@ -128,12 +131,21 @@ def _tasks() -> set[asyncio.Task[Any]]:
 
 
 def _told(task: asyncio.Task[Any]) -> str:
+    if task.get_name().startswith(_OF_ASYNC_CLIENTS):
+        url = task.get_name().removeprefix(_OF_ASYNC_CLIENTS)
+        return f"AsyncClient of {url} is connected: await client.close(), or `async with AsyncClient(...)`"
     work = task.get_coro()
     stack = task.get_stack(limit=1)
     place = f" at {stack[0].f_code.co_filename}:{stack[0].f_lineno}" if stack else ""
     name = getattr(work, "__qualname__", repr(work))
     hint = "cancel and await it, or append it to test_context.tasks"
     return f"task {task.get_name()!r} ({name}) has not ended{place}: {hint}"
+
+
+def _told_thread(thread: threading.Thread) -> str:
+    if thread.name == _OF_CLIENTS:
+        return "a Client is connected: client.close(), or `with Client(...)`"
+    return f"thread {thread.name!r} runs: {_where(thread)}"
 
 
 def _where(thread: threading.Thread) -> str:

@@ -11,7 +11,7 @@ import inspect
 import secrets
 import warnings
 from collections.abc import Awaitable, Callable, Generator, Iterator
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -72,15 +72,15 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
     """Have an async test end what its context owns on its own loop, and note the tasks that it leaves there."""
     watch = item.stash.get(_watch, None)
-    if watch is None or not isinstance(item, pytest.Function) or not inspect.iscoroutinefunction(item.obj):
+    if watch is None:
         return (yield)
-    test = item.obj
-    owned = item.stash[_context] if _context in item.stash else nullcontext()
-    item.obj = watch.watching(test, owned)
-    try:
-        return (yield)
-    finally:
-        item.obj = test
+    with _watching(item, watch):
+        try:
+            return (yield)
+        except (KeyboardInterrupt, pytest.exit.Exception):
+            # What was interrupted has no time to end, and who did it knows why.
+            del item.stash[_watch]
+            raise
 
 
 # --- fixtures -------------------------------------------------------------------------------------------------------
@@ -97,7 +97,8 @@ def no_leaks(request: pytest.FixtureRequest) -> Iterator[None]:
     # Without complaints it still has contexts ended on the loop of the test.
     watch = request.node.stash[_watch] = Watch()
     yield
-    left = watch.left() if level != "off" else []
+    complains = level != "off" and _watch in request.node.stash
+    left = watch.left() if complains else []
     if left:
         message = "the test left behind:\n" + "\n".join(f"- {line}" for line in left)
         if level == "error":
@@ -228,6 +229,21 @@ def virtual_clock() -> VirtualClock:
 
 
 # --- helpers --------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _watching(item: pytest.Item, watch: Watch) -> Iterator[None]:
+    """Have an async test note what it leaves on its loop."""
+    if not isinstance(item, pytest.Function) or not inspect.iscoroutinefunction(item.obj):
+        yield
+        return
+    test = item.obj
+    owned = item.stash[_context] if _context in item.stash else nullcontext()
+    item.obj = watch.watching(test, owned)
+    try:
+        yield
+    finally:
+        item.obj = test
 
 
 def _cluster(start: Callable[..., Server], count: int) -> list[Server]:

@@ -41,7 +41,7 @@ _logger = logging.getLogger("mpreg_lab.transport.websocket")
 # A port scanner or an impatient client is no news in a notebook; who wants to know adds a handler.
 _logger.addHandler(logging.NullHandler())
 # Of what is below INFO the headers are a part, and so the token; older versions log each failed handshake as an error.
-_logger.setLevel(logging.INFO)
+# Not by a level: a logger that has one is heard by the handlers of programs that asked for warnings alone.
 _logger.addFilter(lambda record: record.levelno > logging.DEBUG and record.msg != "opening handshake failed")
 
 _OPTIONS: dict[str, Any] = {

@@ -26,6 +26,9 @@ OFFERS = Offers(
     names=("text", "chunks"),
     clusters=("cluster", "lab"),
     runs=("run",),
+    steps=("scores", "report"),
+    examples=("basic", "data-pipeline"),
+    saved=("run.json",),
     commands=tuple(COMMANDS),
     settings={"view": ("live", "plain"), "timeout": ()},
 )
@@ -144,7 +147,7 @@ FUNCTION_CELL = Line(FUNCTIONS)
 MPREG = Line(
     Syntax("%mpreg", ""),
     {
-        name: Line(c.syntax, {w: Line(f.syntax) for w, f in FAULTS.items()} if name == "faults" else {}, ";")
+        name: Line(c.syntax, {word: Line(syntax) for word, syntax in c.words.items()}, ";")
         for name, c in COMMANDS.items()
     },
 )
@@ -167,6 +170,17 @@ LINES: dict[str, tuple[Line, str]] = {
     "kill work ‸": (MPREG, "ingest old --cluster --help"),
     "kill -c lab w‸": (MPREG, "work"),
     "help fa‸": (MPREG, "faults"),
+    "compare ‸": (MPREG, "run --cluster --help"),
+    "compare run r‸": (MPREG, "run"),
+    "run run --only ‸": (MPREG, "graph timeline latency frame events faults"),
+    "rerun run --from ‸": (MPREG, "scores report"),
+    "rerun --from sc‸": (MPREG, "scores"),
+    "export run.svg r‸": (MPREG, "run"),
+    "export run --format p‸": (MPREG, "python"),
+    "open ‸": (MPREG, "run.json --out --help"),
+    "demo d‸": (MPREG, "data-pipeline"),
+    "unregister p‸": (MPREG, "parse pkg.load"),
+    "view l‸": (MPREG, "lab"),
     "config ‸": (MPREG, "view timeout --reset --help"),
     "config view ‸": (MPREG, "live plain --reset --help"),
     "config view p‸": (MPREG, "plain"),

@@ -72,6 +72,7 @@ def shift_tab(kernel: BlockingKernelClient, marked: str) -> str:
         ("%mpreg st‸", ["start", "stop", "status", "stop-node"]),
         ("x = 1\n%mpreg kill w‸", ["work"]),
         ("nodes = %mpreg nodes l‸", ["lab"]),
+        ("%mpreg demo data-‸", ["data-pipeline"]),
         ("%mpreg faults kill work; cut ingest c‸", ["client"]),
     ],
 )

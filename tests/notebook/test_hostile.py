@@ -9,6 +9,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from html.parser import HTMLParser
+from queue import SimpleQueue
 from typing import Any
 from xml.etree import ElementTree
 
@@ -19,10 +20,12 @@ import pytest
 from mpreg_lab import LocalCluster, Run, Step, Workflow
 from mpreg_lab.cluster.summary import cluster_html, cluster_text
 from mpreg_lab.errors import FunctionError, RunFailedError
-from mpreg_lab.notebook.cell_errors import told
+from mpreg_lab.notebook import cell_errors
+from mpreg_lab.notebook.live import LiveRun
 from mpreg_lab.notebook.view.rendering import rendered
 from mpreg_lab.notebook.view.stored import ALONE
 from mpreg_lab.protocol.messages import FunctionInfo, Member
+from mpreg_lab.workflow.legible import whole
 from tests.hostile import HOSTILE, each_hostile
 
 ELEMENTS = {
@@ -123,6 +126,7 @@ def cluster() -> Iterator[LocalCluster]:
 def hostile_run(cluster: LocalCluster, text: str) -> Run:
     """A run with the string as its name, that of a step and a function, and as what is printed, returned and raised."""
     name = f"_{text}"  # a name has at least one character
+    function = whole(name)  # and that of a function no half of one
 
     def give(key: str) -> object:
         sys.stdout.write(text)
@@ -135,10 +139,10 @@ def hostile_run(cluster: LocalCluster, text: str) -> Run:
         error.add_note(text)
         raise error
 
-    cluster.register(give, name=name)
-    cluster.register(fail, name=f"fail{text}")
-    steps = [Step(f"{key} {text}", name, (key,)) for key in values(text)]
-    steps += [Step(name, f"fail{text}"), Step(f"{name} after", "echo", (text,)), Step("other", "echo", (text,))]
+    cluster.register(give, name=function)
+    cluster.register(fail, name=f"fail{function}")
+    steps = [Step(f"{key} {text}", function, (key,)) for key in values(text)]
+    steps += [Step(name, f"fail{function}"), Step(f"{name} after", "echo", (text,)), Step("other", "echo", (text,))]
     run = cluster.submit(Workflow(steps, name=text))
     run.join()
     return run
@@ -158,12 +162,33 @@ def test_what_a_run_shows_is_text(cluster: LocalCluster, text: str):
     run.plain = True
     error = run.exception
     assert isinstance(error, (ValueError, FunctionError, RunFailedError))
-    lines = "\n".join(told(error, text, {run.record.failed[0].name: 1}, run)).replace("\x1b[31m", "")
+    lines = "\n".join(cell_errors.told(error, text, {run.record.failed[0].name: 1}, run)).replace("\x1b[31m", "")
     lines = re.sub("\x1b\\[[01]m", "", lines)
     for said in (shown["text/plain"], run._repr_mimebundle_()["text/plain"], repr(run), repr(cluster), lines):
         assert not CODES.search(said)
     json.loads(run.to_json())
     json.loads(run.to_trace())
+    frames = (run.frame(), run.events(), run.compare(other).frame(), cluster.runs.frame())
+    for written in (*(frame.to_html() for frame in frames), run.to_mermaid(), run.to_dot(), run.to_python()):
+        written.encode()
+
+
+@each_hostile("text")
+def test_what_the_live_view_is_sent_can_be_sent(cluster: LocalCluster, text: str):
+    run = hostile_run(cluster, text)
+    sent: SimpleQueue[object] = SimpleQueue()
+    live = LiveRun(run)
+    live.view.send = lambda content, buffers=None: sent.put(content)
+    assert live.wait(30)
+
+    told: list[object] = [live.view.scene, live.view.state, live.view.detail]
+    for step in range(len(run.record.steps)):
+        for what in ("result", "printed", "trace"):
+            live.view._handle(live.view, {"kind": "ask", "id": 7, "what": what, "step": step}, [])
+            told.append(sent.get(timeout=30))
+    live.view.close()
+
+    json.dumps(told, ensure_ascii=False).encode()
 
 
 @each_hostile("text")

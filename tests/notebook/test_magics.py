@@ -1,12 +1,19 @@
 """The magics in a real shell. What bad input gets is in tests/test_bad_input.py."""
 
+import re
+import signal
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 
-from mpreg_lab import Run, running_clusters
+from mpreg_lab import Run, examples, running_clusters
+from mpreg_lab.notebook.command import Notebook
+from mpreg_lab.notebook.demos import DEMO, install_examples
 from mpreg_lab.notebook.settings import reset
 
 
@@ -301,6 +308,194 @@ def test_config_view_none_shows_nothing(shell: InteractiveShell):
 
     assert printed(shell, "%%mpreg_workflow -o quiet\na = echo(1)") == ""
     assert shell.user_ns["quiet"].results == {"a": 1}
+
+
+# --- %mpreg: runs ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def two_runs(shell: InteractiveShell) -> tuple[Run, Run]:
+    run(shell, "%mpreg start 2")
+    first = run(shell, "%%mpreg_workflow first -o first\na = echo(1)\nb = echos(a)")
+    second = run(shell, "%%mpreg_workflow second -o second\na = echo(1)\nc = echos(a)")
+    assert isinstance(first, Run)
+    assert isinstance(second, Run)
+    return first, second
+
+
+@pytest.mark.parametrize(
+    ("line", "added", "gone"),
+    [("", "c", "b"), ("first", "c", "b"), ("0 1", "c", "b"), ("second first", "b", "c"), ("-1 -2", "b", "c")],
+)
+def test_two_runs_are_compared_the_later_beside_the_earlier(
+    shell: InteractiveShell, two_runs: tuple[Run, Run], line: str, added: str, gone: str
+):
+    found = run(shell, f"%mpreg compare {line}")
+
+    assert (found.added, found.gone) == ((added,), (gone,))  # type: ignore[attr-defined]
+
+
+def test_a_run_is_not_compared_with_itself(shell: InteractiveShell, two_runs: tuple[Run, Run]):
+    assert "second is the last run itself. Name the one before it, too: %mpreg compare BEFORE second" in failed(
+        shell, "%mpreg compare second"
+    )
+    assert "first and 0 are the same run. Name two" in failed(shell, "%mpreg compare first 0")
+
+
+@pytest.mark.parametrize("part", ["graph", "timeline", "latency", "frame", "events", "faults"])
+def test_a_part_of_a_run_is_shown_alone(shell: InteractiveShell, two_runs: tuple[Run, Run], part: str):
+    shown = run(shell, f"%mpreg run first --only {part}")
+
+    verb = getattr(two_runs[0], part)
+    assert type(shown) is type(verb() if callable(verb) else verb)
+
+
+def test_a_run_is_run_again_from_what_failed_or_from_a_step(shell: InteractiveShell):
+    run(shell, "%mpreg start 1\n%mpreg config variable kept")
+    run(shell, "%%mpreg_functions\ndef third(x): return x / divisor")
+    run(shell, "divisor = 0")
+    text = failed(shell, "%%mpreg_workflow\na = echo(6)\nb = third(a)")
+    again = failed(shell, "%mpreg rerun --from-failed")
+    run(shell, "divisor = 3")
+    third = run(shell, "%mpreg rerun kept --from-failed")
+    fourth = run(shell, "%mpreg rerun --from a -o other")
+
+    assert "ZeroDivisionError" in text
+    assert "ZeroDivisionError in step b" in re.sub(r"\x1b\[[0-9;]*m", "", again)
+    assert "mpreg_lab/" not in again
+    assert shell.user_ns["kept"] is third
+    assert shell.user_ns["other"] is fourth
+    assert third.results == fourth.results == {"b": 2}
+    assert [s.status for s in third.record.steps.values()] == ["reused", "done"]
+    assert [s.status for s in fourth.record.steps.values()] == ["done", "done"]
+    assert "--from-failed and --from STEP exclude each other" in failed(shell, "%mpreg rerun --from-failed --from a")
+    assert "the run has no step 'zebra'. Its steps: a, b" in failed(shell, "%mpreg rerun --from zebra")
+
+
+def test_a_detached_run_is_waited_for_and_what_came_of_it_told(shell: InteractiveShell):
+    run(shell, "%mpreg start 1")
+    run(shell, "import threading\ngo = threading.Event()")
+    run(shell, "%%mpreg_functions\ndef held(x):\n    go.wait(30)\n    return 6 / x")
+    for divisor in (2, 0):
+        run(shell, f"go.clear()\nd = {divisor}")
+        begun = run(shell, "%%mpreg_workflow --detach -o begun\na = held(d)")
+        assert not begun.done  # type: ignore[attr-defined]
+        if divisor:
+            assert run(shell, "go.set()\n%mpreg wait begun") is begun
+        else:
+            assert "ZeroDivisionError" in failed(shell, "go.set()\n%mpreg wait")
+
+
+@pytest.mark.parametrize(
+    ("file", "verb"),
+    [
+        ("run.svg", "to_svg"),
+        ("run.mmd", "to_mermaid"),
+        ("run.gv", "to_dot"),
+        ("run.TRACE.json", "to_trace"),
+        ("run.json", "to_json"),
+        ("run.py", "to_python"),
+    ],
+)
+def test_a_run_is_written_in_the_form_that_the_file_tells(
+    shell: InteractiveShell, two_runs: tuple[Run, Run], tmp_path: Path, file: str, verb: str
+):
+    text = printed(shell, f"%mpreg export {tmp_path / file} first")
+
+    assert text.startswith(f"wrote {tmp_path / file}: ")
+    assert (tmp_path / file).read_text() == getattr(two_runs[0], verb)()
+
+
+def test_a_file_is_only_written_over_when_asked_to(shell: InteractiveShell, two_runs: tuple[Run, Run], tmp_path: Path):
+    file = tmp_path / "mine"
+    file.write_text("my own")
+
+    assert f"{file} is there already. --force writes over it" in failed(shell, f"%mpreg export {file} --format svg")
+    assert file.read_text() == "my own"
+    printed(shell, f"%mpreg export {file} --format svg --force")
+    assert file.read_text() == two_runs[1].to_svg()
+    assert f"{tmp_path} is a folder. Name a file in it" in failed(shell, f"%mpreg export {tmp_path} --format dot")
+    assert "cannot be written: No such file" in failed(shell, f"%mpreg export {tmp_path}/nowhere/run.svg")
+
+
+def test_a_run_is_read_back_and_shows_the_same_but_does_not_run(
+    shell: InteractiveShell, two_runs: tuple[Run, Run], tmp_path: Path
+):
+    file = tmp_path / "run.json"
+    printed(shell, f"%mpreg export {file} first")
+
+    back = run(shell, f"%mpreg open {file} -o back")
+
+    assert shell.user_ns["back"] is back
+    assert back.results == two_runs[0].results
+    assert run(shell, "%mpreg compare back").added == ("c",)  # type: ignore[attr-defined]
+    assert "of this run no more is left than what it shows" in failed(shell, "%mpreg rerun back")
+    assert "which is no script" in failed(shell, f"%mpreg export {tmp_path}/run.py back")
+    file.write_text("no run")
+    assert "this is no run as run.to_json() writes it" in failed(shell, f"%mpreg open {file}")
+
+
+# --- %mpreg: the rest -----------------------------------------------------------------------------------------------
+
+
+def test_functions_are_taken_away_and_the_cache_is_cleared(shell: InteractiveShell):
+    run(shell, "%mpreg start 2")
+    run(shell, "%%mpreg_functions\ndef f(): return 1\ndef g(): return 2")
+    statuses = []
+    for _ in range(2):
+        statuses.append(run(shell, "%%mpreg_workflow\na = f() | cache()").record.steps["a"].status)  # type: ignore[attr-defined]
+    printed(shell, "%mpreg clear-cache")
+    statuses.append(run(shell, "%%mpreg_workflow\na = f() | cache()").record.steps["a"].status)  # type: ignore[attr-defined]
+
+    assert statuses == ["done", "cached", "done"]
+    assert printed(shell, "%mpreg unregister f g") == "took f, g away from all nodes\n"
+    assert set(run(shell, "%mpreg functions").index) == {"echo", "echos"}  # type: ignore[attr-defined]
+
+
+def test_an_example_runs_on_a_cluster_that_stays(shell: InteractiveShell):
+    done = run(shell, "%mpreg demo workflows -o told")
+
+    assert shell.user_ns["told"] is done
+    assert done.results["told"].startswith("54 notes")
+    assert run(shell, "%mpreg rerun --from top").results == done.results  # type: ignore[attr-defined]
+    assert printed(shell, "%mpreg stop demo") == "stopped demo\n"
+
+
+def test_an_example_that_tells_a_story_tells_it_in_the_cell(shell: InteractiveShell):
+    assert "by_name        node library             library" in printed(shell, "%mpreg demo distributed")
+
+
+def test_an_interrupt_ends_a_story_and_its_process(monkeypatch: pytest.MonkeyPatch):
+    stories: list[subprocess.Popen[str]] = []
+
+    class Noted(subprocess.Popen[str]):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            stories.append(self)
+
+    monkeypatch.setattr(subprocess, "Popen", Noted)
+    install_examples(lambda: examples)
+    notebook = Notebook({}, lambda line: signal.raise_signal(signal.SIGINT))
+
+    with pytest.raises(KeyboardInterrupt):
+        DEMO.act(notebook, DEMO.read("concurrency"))
+
+    assert [story.returncode for story in stories] == [130]
+
+
+def test_an_example_is_told_of_that_needs_what_is_not_here(shell: InteractiveShell, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(examples, "find_spec", lambda name: None)
+
+    assert "monitoring needs psutil, which is not here. Install it: pip install 'mpreg-lab[examples]'" in failed(
+        shell, "%mpreg demo monitoring"
+    )
+
+
+def test_demo_alone_lists_the_examples_as_the_terminal_does(shell: InteractiveShell):
+    text = printed(shell, "%mpreg demo")
+
+    assert [name for name in examples.EXAMPLES if name not in text] == []
+    assert max(map(len, text.splitlines())) <= 80
 
 
 # --- %%mpreg_functions --------------------------------------------------------------------------------------------

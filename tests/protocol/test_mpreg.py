@@ -457,7 +457,7 @@ mangled = st.recursive(
             max_size=5,
         )
     ),
-    max_leaves=15,
+    max_leaves=6,
 )
 
 

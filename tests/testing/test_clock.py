@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+from pathlib import Path
 
 import pytest
 
@@ -53,8 +54,12 @@ def test_what_never_happens_is_told_at_once(virtual_clock: VirtualClock):
     async def hang() -> None:
         await asyncio.Event().wait()
 
-    with pytest.raises(ClockError, match="nothing is left that would ever happen"):
+    with pytest.raises(ClockError, match="nothing is left that would ever happen") as caught:
         virtual_clock.run(Workflow([Step("a", "hang")]), {"hang": hang})
+
+    line = hang.__code__.co_firstlineno + 1
+    assert caught.value.__notes__ == [f"awaited at {__file__}:{line}, in hang"]
+    assert [frame.path for frame in caught.traceback if not frame.ishidden(caught)] == [Path(__file__)]
 
 
 def test_threads_are_refused(virtual_clock: VirtualClock):
@@ -69,8 +74,8 @@ def test_threads_are_refused(virtual_clock: VirtualClock):
 def test_what_cannot_run_is_refused_as_everywhere(virtual_clock: VirtualClock):
     with pytest.raises(CycleError):
         virtual_clock.run(Workflow([Step("a", "f", (Ref("a"),))]), {"f": int})
-    ran = virtual_clock.run(Workflow([Step("a", "f")]), {})
-    assert type(ran.errors["a"]) is UnknownFunctionError
+    with pytest.raises(UnknownFunctionError, match=r"step 'b': there is no function 'g'\. Functions: f"):
+        virtual_clock.run(Workflow([Step("a", "f"), Step("b", "g")]), {"f": pytest.fail})
 
 
 async def test_coroutines_of_ones_own_run_in_virtual_time_and_in_the_context_of_the_test(virtual_clock: VirtualClock):

@@ -9,7 +9,7 @@ from tests.testing.projects import Outcome, run_pytest
 LEAKING = """
 import asyncio, socket, threading
 import pytest
-from mpreg_lab import LocalCluster
+from mpreg_lab import AsyncClient, Client, LocalCluster
 from mpreg_lab.testing import Server, ServerClient
 
 kept = []
@@ -35,6 +35,14 @@ def test_server(no_leaks):
 def test_cluster(no_leaks):
     kept.append(LocalCluster(1, name="left"))
 
+def test_blocking_client(single_server):
+    kept.append(Client(single_server.url))
+    kept[-1].call("echo", 1)
+
+async def test_async_client(single_server):
+    kept.append(AsyncClient(single_server.url))
+    await kept[-1].connect()
+
 async def test_that_fails_too(no_leaks):
     kept.append(asyncio.create_task(asyncio.Event().wait(), name="lost too"))
     raise AssertionError("its own error")
@@ -53,7 +61,7 @@ def run(folder: Path, tests: str, ini: str = "", *arguments: str) -> Outcome:
 def test_what_is_left_is_named(tmp_path: Path):
     outcome = run(tmp_path, LEAKING)
 
-    assert outcome.counts == {"passed": 7, "failed": 1, "error": 8}, outcome.text
+    assert outcome.counts == {"passed": 9, "failed": 1, "error": 10}, outcome.text
     for line in (
         "task 'lost' (Event.wait) has not ended at ",
         "thread 'stray' runs: ",
@@ -62,6 +70,8 @@ def test_what_is_left_is_named(tmp_path: Path):
         "client of ws://127.0.0.1:",
         "running) was never stopped: await server.stop(), or append it to test_context.servers",
         "cluster 'left' was never stopped",
+        "- a Client is connected: client.close()",
+        "- AsyncClient of ws://127.0.0.1:",
         "AssertionError: its own error",
         "task 'lost too'",
     ):
@@ -71,7 +81,7 @@ def test_what_is_left_is_named(tmp_path: Path):
 def test_a_leak_can_be_a_warning(tmp_path: Path):
     outcome = run(tmp_path, LEAKING, "mpreg_leaks = warn\n", "-W", "default::mpreg_lab.testing.LeakWarning")
 
-    assert outcome.counts == {"passed": 7, "failed": 1, "warnings": 8}, outcome.text
+    assert outcome.counts == {"passed": 9, "failed": 1, "warnings": 10}, outcome.text
     assert "LeakWarning: test_it.py::test_thread: the test left behind:" in outcome.text
 
 
@@ -79,9 +89,9 @@ def test_nobody_need_look(tmp_path: Path):
     (tmp_path / "off").mkdir()
     (tmp_path / "marked").mkdir()
 
-    assert run(tmp_path / "off", LEAKING, "mpreg_leaks = off\n").counts == {"passed": 7, "failed": 1}
+    assert run(tmp_path / "off", LEAKING, "mpreg_leaks = off\n").counts == {"passed": 9, "failed": 1}
     marked = LEAKING.replace("kept = []", "kept = []\npytestmark = pytest.mark.mpreg_leaks('off')")
-    assert run(tmp_path / "marked", marked).counts == {"passed": 7, "failed": 1}
+    assert run(tmp_path / "marked", marked).counts == {"passed": 9, "failed": 1}
 
 
 def test_a_level_that_there_is_not_is_refused(tmp_path: Path):
@@ -141,3 +151,25 @@ def test_what_ends_by_itself_or_is_owned_is_no_leak(tmp_path: Path):
     outcome = run(tmp_path, INNOCENT)
 
     assert outcome.counts == {"passed": 7}, outcome.text
+
+
+INTERRUPTED = """
+import threading
+from mpreg_lab import Step, Workflow
+
+async def test_it(lab_cluster, recorder):
+    def hang():
+        threading.Event().wait()
+
+    lab_cluster.register(recorder.wrap(hang))
+    lab_cluster.submit(Workflow([Step("a", "hang")]))
+    await recorder.started("hang")
+    raise KeyboardInterrupt
+"""
+
+
+def test_who_interrupts_hears_no_complaint(tmp_path: Path):
+    outcome = run(tmp_path, INTERRUPTED)
+
+    assert "!! KeyboardInterrupt !!" in outcome.text
+    assert "left behind" not in outcome.text

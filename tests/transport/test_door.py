@@ -157,9 +157,20 @@ async def test_the_token_is_in_no_log_however_loud(caplog):
             with pytest.raises(ConnectError):
                 await transport.connect(taken.url, token=TOKEN + "x")
     finally:
-        logging.getLogger("mpreg_lab.transport.websocket").setLevel(logging.INFO)
+        logging.getLogger("mpreg_lab.transport.websocket").setLevel(logging.NOTSET)
     assert TOKEN not in caplog.text
     assert all(TOKEN not in repr(record.__dict__) for record in caplog.records)
+
+
+async def test_who_asks_for_warnings_is_told_of_no_connection(caplog):
+    caplog.set_level(logging.WARNING)
+    async with listening() as taken:
+        await (await transport.connect(taken.url, token=TOKEN)).close()
+    assert caplog.records == []
+
+    caplog.set_level(logging.INFO)
+    async with listening():
+        assert "server listening" in caplog.text
 
 
 async def test_an_impatient_client_is_no_news(caplog):

@@ -10,7 +10,7 @@ import msgspec
 from mpreg_lab.types import NodeName, StepName
 from mpreg_lab.workflow.record import Failure, RunRecord, StepRecord, StepStatus
 
-from .format import counted, duration, line
+from .format import counted, duration, line, whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,7 +71,7 @@ def events_frame(record: RunRecord) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "at_s": pd.Series([row.at_s for row in rows], dtype="float64"),
-            "step": pd.Series([row.step for row in rows], dtype="string"),
+            "step": pd.Series([row.step and whole(row.step) for row in rows], dtype="string"),
             "what": pd.Categorical([row.what for row in rows], categories=list(get_args(What))),
             "node": pd.Series([row.node for row in rows], dtype="string"),
             "text": pd.Series([row.text for row in rows], dtype="string"),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from mpreg_lab.workflow.legible import plain
+from mpreg_lab.workflow.legible import has_half, plain, whole
 
-__all__ = ["clip", "counted", "duration", "line", "plain"]
+__all__ = ["clip", "counted", "duration", "has_half", "line", "plain", "whole"]
 
 
 def line(text: str, limit: int = 80) -> str:

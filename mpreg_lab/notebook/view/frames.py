@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from mpreg_lab.workflow.record import RunRecord, StepRecord, StepStatus
 
 from .compare import Compared
-from .format import line
+from .format import line, whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,9 +26,9 @@ def frame(record: RunRecord) -> pd.DataFrame:
     steps = list(record.steps.values())
     return pd.DataFrame(
         {
-            "function": pd.Series([s.plan.function for s in steps], dtype="string"),
+            "function": pd.Series([whole(s.plan.function) for s in steps], dtype="string"),
             "node": pd.Series([s.node for s in steps], dtype="string"),
-            "resources": pd.Series([" ".join(s.plan.resources) for s in steps], dtype="string"),
+            "resources": pd.Series([whole(" ".join(s.plan.resources)) for s in steps], dtype="string"),
             "status": pd.Categorical([s.status.value for s in steps], categories=[s.value for s in StepStatus]),
             "attempts": pd.Series([s.attempts for s in steps], dtype="int64"),
             "queued_s": pd.Series([s.queued_s for s in steps], dtype="float64"),
@@ -36,7 +36,7 @@ def frame(record: RunRecord) -> pd.DataFrame:
             "travel_s": pd.Series([s.travel_s for s in steps], dtype="float64"),
             "error": pd.Series([_error(s) for s in steps], dtype="string"),
         }
-    ).set_axis(pd.Index([s.name for s in steps], name="step", dtype="str"), axis=0)
+    ).set_axis(pd.Index([whole(s.name) for s in steps], name="step", dtype="str"), axis=0)
 
 
 def comparison_frame(found: Compared) -> pd.DataFrame:
@@ -50,14 +50,14 @@ def comparison_frame(found: Compared) -> pd.DataFrame:
     pairs = found.pairs
     return pd.DataFrame(
         {
-            "function": pd.Series([p.function for p in pairs], dtype="string"),
+            "function": pd.Series([whole(p.function) for p in pairs], dtype="string"),
             "status": pd.Series([p.status and str(p.status) for p in pairs], dtype="string"),
             "other_status": pd.Series([p.other_status and str(p.other_status) for p in pairs], dtype="string"),
             "ran_s": pd.Series([p.ran_s for p in pairs], dtype="float64"),
             "other_ran_s": pd.Series([p.other_ran_s for p in pairs], dtype="float64"),
             "difference_s": pd.Series([p.difference_s for p in pairs], dtype="float64"),
         }
-    ).set_axis(pd.Index([p.name for p in pairs], name="step", dtype="str"), axis=0)
+    ).set_axis(pd.Index([whole(p.name) for p in pairs], name="step", dtype="str"), axis=0)
 
 
 def _error(step: StepRecord) -> str:

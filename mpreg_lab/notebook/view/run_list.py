@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mpreg_lab.workflow.record import RunRecord, RunStatus, StepStatus
 
-from .format import counted, duration, line
+from .format import counted, duration, line, whole
 from .palette import MARK
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def runs_frame(runs: Sequence[RunRecord]) -> pd.DataFrame:
 
     return pd.DataFrame(
         {
-            "name": pd.Series([record.name for record in runs], dtype="string"),
+            "name": pd.Series([whole(record.name) for record in runs], dtype="string"),
             "status": pd.Categorical([r.status.value for r in runs], categories=[s.value for s in RunStatus]),
             "steps": pd.Series([len(record.steps) for record in runs], dtype="int64"),
             "done": pd.Series([_done(record) for record in runs], dtype="int64"),

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextvars
-import re
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import msgspec
 import traitlets
 
 from mpreg_lab.notebook.view import picture, summary
-from mpreg_lab.notebook.view.format import counted, line, plain
+from mpreg_lab.notebook.view.format import counted, has_half, line, plain, whole
 from mpreg_lab.notebook.view.rendering import rendered
 from mpreg_lab.notebook.view.tracebacks import trace_parts
 from mpreg_lab.types import StepName
@@ -30,8 +29,6 @@ _HERE = Path(__file__).parent
 _SMALL_STEPS = 100
 """Up to so many steps the details are as cheap as the state, and sent as often."""
 _DETAIL_EVERY_S = 0.5
-
-_HALF = re.compile("[\ud800-\udfff]")
 
 
 class RunView(anywidget.AnyWidget):
@@ -94,8 +91,7 @@ class RunView(anywidget.AnyWidget):
             self._record = record
             if record.steps and not self.scene:
                 self._names = list(record.steps)
-                groups = (group.name for group in record.groups)
-                self._broken = any(map(_HALF.search, (*record.steps, *groups, record.name)))
+                self._broken = any(map(has_half, _names(record)))
                 self._place()
             self.state = self._sendable(summary.state(record, self._folded))
             now_s = time.monotonic()
@@ -162,7 +158,7 @@ class RunView(anywidget.AnyWidget):
         """From a thread of its own, so that neither the kernel nor its messages wait for a node."""
 
         def answer() -> None:
-            self.send({"kind": "answer", "id": number, **self._answer(what, step)})
+            self.send({"kind": "answer", "id": number, **_whole(self._answer(what, step))})
 
         # In the context of the message: by it the kernel knows to which one this is the answer.
         here = contextvars.copy_context().run
@@ -205,9 +201,17 @@ class RunView(anywidget.AnyWidget):
         return f"RunView({counted(len(self._names), 'step')})"
 
 
+def _names(record: RunRecord) -> Iterator[str]:
+    """All names in it that a person has chosen, and nobody has checked."""
+    yield record.name
+    yield from (group.name for group in record.groups)
+    for step in record.steps.values():
+        yield from (step.name, step.plan.function, *step.plan.resources)
+
+
 def _whole(told: Any) -> Any:
     if isinstance(told, str):
-        return _HALF.sub(lambda half: plain(half[0]), told)
+        return whole(told)
     if isinstance(told, dict):
         return {_whole(key): _whole(value) for key, value in told.items()}
     if isinstance(told, (list, tuple)):
