@@ -176,14 +176,16 @@ def test_what_was_made_outlives_a_connection_but_not_the_node_that_wanted_it():
     in_virtual_time(scenario())
 
 
-def test_who_speaks_all_the_while_is_neither_suspected_nor_given_up_though_its_heartbeats_come_to_nothing():
+def test_who_speaks_all_the_while_is_neither_suspected_nor_given_up_though_its_heartbeats_come_to_nothing(
+    monkeypatch,
+):
     async def scenario() -> None:
         async with Pair() as pair:
             noticed: list[str] = []
-            pair.a._runs.befell = lambda fault: noticed.append(fault.text)
+            monkeypatch.setattr(pair.a._runs, "befell", lambda fault: noticed.append(fault.text))
             # No answer comes, as long as a large result is on its way.
             pair.befalls = lambda _, message: isinstance(message, (*HEARTBEATS, Fetch))
-            owed = asyncio.create_task(pair.a.ask(B, Fetch("1", RUN, STEP)))
+            owed: asyncio.Future[Message] = asyncio.ensure_future(pair.a.ask(B, Fetch("1", RUN, STEP)))
             for _ in range(60):
                 await asyncio.sleep(0.3)
                 for node, other in ((pair.a, B), (pair.b, A)):
