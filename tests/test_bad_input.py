@@ -433,6 +433,10 @@ LINES: dict[str, tuple[str, str]] = {
         "%mpreg start ingest=csv 3",
         "MagicError: %mpreg start: '3' is no node. Write a number, or name=resource,resource for each",
     ),
+    "a number below 1": (
+        "%mpreg start -1",
+        "MagicError: %mpreg start: '-1' is no node. Write a number, or name=resource,resource for each",
+    ),
     "slots in words": (
         "%mpreg start 3 --slots many",
         "MagicError: %mpreg start: argument --slots: 'many' is not a whole number, 0 or more. "

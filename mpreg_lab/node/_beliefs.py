@@ -212,6 +212,18 @@ class Beliefs:
             self._retries_s[name] = max(self._timing.retry_s, self._roster.live / 10)
             self._schedule_retry(name, now_s)
 
+    @property
+    def suspects(self) -> frozenset[NodeName]:
+        """The nodes that are thought to be gone, and have time to contradict."""
+        return frozenset(self._suspicions)
+
+    def postpone(self, name: NodeName, at_s: float) -> None:
+        """A suspect was there at that time: if it is to be lost, then for its silence from then on."""
+        suspicion = self._suspicions.get(name)
+        if suspicion is not None and suspicion.began_s < at_s:
+            suspicion.began_s = at_s
+            self._schedule_end(name)
+
     def end_suspicion(self, name: NodeName, now_s: float) -> None:
         """The node had time enough to contradict."""
         suspicion, record = self._suspicions.get(name), self._roster.get(name)

@@ -130,11 +130,19 @@ class GivenCalls:
         self._taken.pop(run, None)
 
     def lose(self, name: NodeName) -> None:
-        """A node is gone: what it gave us nobody waits for, and it may be given to another node."""
-        for run, (origin, _) in list(self._origins.items()):
+        """The connection to a node is gone: what it gave us nobody waits for, and it may be given to another node.
+
+        What was made already stays: it may be asked for over another connection.
+        """
+        for run, (origin, _) in self._origins.items():
             if origin == name:
                 self._executor.cancel(run)
-                self.forget(run)
+                self._origins[run] = (name, _tell_nobody)
+
+    def forget_for(self, name: NodeName) -> None:
+        """A node is gone, and will not ask for the results of its runs."""
+        for run in [run for run, (origin, _) in self._origins.items() if origin == name]:
+            self.forget(run)
 
     def stop(self) -> None:
         """Start nothing more."""
@@ -203,6 +211,10 @@ class GivenCalls:
         origin = self._origins.get(run)
         if origin is not None:
             origin[1](outcomes)
+
+
+def _tell_nobody(_: list[Outcome]) -> None:
+    """Who gave the calls has taken them for lost."""
 
 
 def _report_to(peer: Peer, run: RunId, outcomes: Sequence[Outcome]) -> None:

@@ -6,6 +6,7 @@ Calls travel on other connections: behind a large answer a heartbeat would come 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Callable
 from typing import get_args
@@ -35,6 +36,7 @@ class Heart:
         heard: Called with each event, once its heartbeats are on their way.
         moved: Called when connections were opened or have ended.
         spoken: Called with the name of a node that said something to this one itself.
+        elsewhere_s: When a node said something last on other connections; long ago, if it never did.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class Heart:
         heard: Callable[[Event], None],
         moved: Callable[[], object] = lambda: None,
         spoken: Callable[[NodeName], object] = lambda _: None,
+        elsewhere_s: Callable[[NodeName], float] = lambda _: -math.inf,
     ) -> None:
         self._membership = membership
         self._cluster_id = cluster_id
@@ -52,6 +55,7 @@ class Heart:
         self._heard = heard
         self._moved = moved
         self._spoken = spoken
+        self._elsewhere_s = elsewhere_s
         self._loop = asyncio.get_running_loop()
         self._alarm: asyncio.TimerHandle | None = None
         self._started = False
@@ -239,7 +243,11 @@ class Heart:
 
     def _tick(self) -> None:
         self._alarm = None
-        self._carry_out(self._membership.tick(self._loop.time()))
+        now_s, sends = self._loop.time(), []
+        # Asked for when it matters, not told of each frame.
+        for name in self._membership.awaited:
+            sends += self._membership.spoke(name, self._elsewhere_s(name), now_s)
+        self._carry_out(sends + self._membership.tick(now_s))
 
 
 def _nobody_there(error: ConnectError) -> bool:

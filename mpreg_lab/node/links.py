@@ -121,8 +121,8 @@ def _nothing(_: object) -> None:
     """Nobody is told of a link that was closed on purpose."""
 
 
-async def say_hello(peer: Peer, hello: Hello) -> tuple[Member, ...]:
-    """Introduce ourselves; the members that the other node knows."""
+async def say_hello(peer: Peer, hello: Hello) -> Welcome:
+    """Introduce ourselves; who the other node is, and the members that it knows."""
     reply = await peer.request(hello)
     assert isinstance(reply, Welcome), reply
-    return reply.members
+    return reply

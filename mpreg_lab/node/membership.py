@@ -5,6 +5,7 @@ probes and indirect probes, rumours on the back of them, suspicion and incarnati
 A. Dadgar, J. Phillips, J. Currey: Lifeguard: Local Health Awareness for More Accurate Failure Detection, 2018: local
 health, suspicions that end sooner when shared, and the buddy system.
 docs/membership.md has the numbers, and where this differs from the papers.
+It is long because it is the whole protocol: what is done when is read in one place.
 """
 
 from __future__ import annotations
@@ -189,6 +190,29 @@ class Membership:
             self._ping(name, now_s, out)
         return out
 
+    @property
+    def awaited(self) -> frozenset[NodeName]:
+        """The nodes of which a sign of life would count now."""
+        probed = (probe.target for probe in self._probes.values())
+        return self._beliefs.suspects.union(probed, (relay.target for relay in self._relays.values()))
+
+    def spoke(self, name: NodeName, at_s: float, now_s: float) -> list[Send]:
+        """A node said something then, on a connection for other things: that is as good as an answer.
+
+        A node in the middle of a large value, on a machine that has much else to do, answers late, but is there.
+        """
+        if self._silent:
+            return []
+        self._forgive(now_s)
+        self._heard_s = max(self._heard_s, at_s)
+        for number in [n for n, probe in self._probes.items() if probe.target == name and probe.began_s <= at_s]:
+            del self._probes[number]
+            self._reached(name)
+        heard = [n for n, relay in self._relays.items() if relay.target == name and relay.began_s <= at_s]
+        relays = [self._relays.pop(number) for number in heard]
+        self._beliefs.postpone(name, at_s)
+        return [Send(relay.asker, self._ack(relay.number)) for relay in relays]
+
     def broken(self, name: NodeName, now_s: float) -> list[Send]:
         """A connection to that node has ended: ask it at once."""
         if not self._is_other(name):
@@ -207,7 +231,7 @@ class Membership:
         if not any(probe.refused and probe.is_of(record) for probe in self._probes.values()):
             self._beliefs.doubt(name)
             number = self._next_number()
-            self._probes[number] = probe = _Probe(record, refused=True)
+            self._probes[number] = probe = _Probe(record, now_s, refused=True)
             self._timers.at(now_s + self._timing.refused_s * (1 + self._beliefs.health), Alarm.JUDGE, number)
             self._ask_helpers(number, now_s, out)
             if not probe.asked:
@@ -254,7 +278,7 @@ class Membership:
     def _probe(self, record: Record, now_s: float, out: list[Send]) -> None:
         timing, wait = self._timing, 1 + self._beliefs.health
         number = self._ping(record.member.name, now_s, out)
-        self._probes[number] = _Probe(record)
+        self._probes[number] = _Probe(record, now_s)
         self._timers.at(now_s + timing.direct_s * wait, Alarm.ASK_HELPERS, number)
         self._timers.at(now_s + timing.period_s * wait, Alarm.JUDGE, number)
 
@@ -359,7 +383,7 @@ class Membership:
             out.append(Send(request.sender, self._ack(request.number, reached=False)))
             return
         number = self._ping(request.target, now_s, out)
-        self._relays[number] = _Relay(request.sender, request.number, request.target)
+        self._relays[number] = _Relay(request.sender, request.number, request.target, now_s)
         # Before the asker's own wait ends, so that it can tell a slow helper from a dead target.
         self._timers.at(now_s + self._timing.relay_s, Alarm.GIVE_UP_RELAY, number)
 
@@ -450,11 +474,12 @@ class Membership:
 class _Probe:
     """Whether one life of a node is there."""
 
-    __slots__ = ("asked", "generation", "nacks", "refused", "target")
+    __slots__ = ("asked", "began_s", "generation", "nacks", "refused", "target")
 
-    def __init__(self, record: Record, *, refused: bool = False) -> None:
+    def __init__(self, record: Record, began_s: float, *, refused: bool = False) -> None:
         self.target = record.member.name
         self.generation = record.member.generation
+        self.began_s = began_s
         self.refused = refused
         self.asked = 0
         self.nacks = 0
@@ -468,6 +493,7 @@ class _Relay(NamedTuple):
     asker: NodeName
     number: int
     target: NodeName
+    began_s: float
 
 
 _GOODBYES = 8

@@ -6,6 +6,7 @@ Who is a member is decided by membership, which steps a node is given by the rou
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import secrets
 from collections.abc import Callable, Mapping, Sequence
@@ -39,6 +40,9 @@ class Neighbourly(Protocol):
     def lose_calls(self, name: NodeName) -> None:
         """What was under way between that node and this one will get no answer."""
 
+    def lose_results(self, name: NodeName) -> None:
+        """That node is gone: it will not ask for what was made for it."""
+
     def noticed(self, fault: FaultNote) -> None:
         """A node is not as it was."""
 
@@ -63,11 +67,19 @@ class Neighbours:
         self._router = router
         self._membership = Membership(itself, rng=random.Random())
         self._heart = Heart(
-            self._membership, cluster_id, dial, self._on_event, host.connections_changed, self._on_spoken
+            self._membership,
+            cluster_id,
+            dial,
+            self._on_event,
+            host.connections_changed,
+            self._on_spoken,
+            self._heard_s,
         )
         self._reach = Reach()
         self._look_due: asyncio.TimerHandle | None = None
         self._links: dict[NodeName, Link] = {}
+        self._names: dict[Peer, NodeName] = {}
+        """Of all connections but those for heartbeats: two nodes that dial each other at once have two."""
         self._out_of_touch: set[NodeName] = set()
         self._stopped = False
         router.update(itself)
@@ -131,8 +143,10 @@ class Neighbours:
         Raises:
             ClusterError: If it is in another cluster.
         """
-        for member in await say_hello(peer, self._hello()):
+        welcome = await say_hello(peer, self._hello())
+        for member in welcome.members:
             self._take_in(member)
+        self._accept(welcome.node, peer)
         await self.announce()
 
     async def announce(self) -> None:
@@ -155,14 +169,12 @@ class Neighbours:
 
     def name_of(self, peer: Peer) -> NodeName:
         """The node at the other end of a connection."""
-        for name, link in self._links.items():
-            if link.peer is peer:
-                return name
-        return NodeName(peer.name)
+        return self._names.get(peer) or NodeName(peer.name)
 
     def closed(self, peer: Peer) -> None:
         """A connection has ended."""
         self._heart.drop(peer)
+        self._names.pop(peer, None)
         for link in list(self._links.values()):
             if link.peer is peer:
                 link.gone()
@@ -203,10 +215,8 @@ class Neighbours:
         if hello.member.name == self.itself.name:
             raise ClusterError(f"this is node {self.itself.name!r} itself. Give the other one another name")
         self._take_in(hello.member)
-        if hello.member.name not in self._links:
-            self._links[hello.member.name] = Link.accepted(hello.member.name, peer, self._link_lost)
-            self._host.connections_changed()
-        peer.post(Welcome(hello.u, self.members))
+        self._accept(hello.member.name, peer)
+        peer.post(Welcome(hello.u, self.members, self.itself.name))
 
     def _on_announce(self, peer: Peer, message: Announce) -> None:
         self._take_in(message.member)
@@ -248,6 +258,7 @@ class Neighbours:
         if link is not None:
             link.abort()
         self._lose_calls(name)
+        self._host.lose_results(name)
 
     def _lose_calls(self, name: NodeName) -> None:
         # Before the runs hear of it: it may be their end.
@@ -274,6 +285,10 @@ class Neighbours:
             self._router.trust(name)
             self._in_touch(name, f"{self.itself.name} reaches {name} again")
 
+    def _heard_s(self, name: NodeName) -> float:
+        """When that node said something last, heartbeats aside."""
+        return max((peer.heard_s for peer, other in self._names.items() if other == name), default=-math.inf)
+
     def _look_soon(self) -> None:
         if self._look_due is None and not self._stopped:
             self._look_due = asyncio.get_running_loop().call_later(LOOK_S, self._look)
@@ -283,6 +298,9 @@ class Neighbours:
         if due is None or self._stopped:
             return
         owing = (self._router.busy | {name for name, link in self._links.items() if link.owed}) & self._links.keys()
+        for name in owing:
+            if self._heard_s(name) > due.when() - LOOK_S:
+                self._on_spoken(name)
         found = self._reach.look(owing, asyncio.get_running_loop().time() - due.when())
         for name in found.silent:
             self._heart.ask(name)
@@ -303,6 +321,13 @@ class Neighbours:
     def _hello(self) -> Hello:
         return Hello(_unique(), self._cluster_id, self.itself)
 
+    def _accept(self, name: NodeName, peer: Peer) -> None:
+        """Take a connection for the way to that node, unless there is one already."""
+        self._names[peer] = name
+        if name not in self._links:
+            self._links[name] = Link.accepted(name, peer, self._link_lost)
+            self._host.connections_changed()
+
     def _link(self, name: NodeName) -> Link:
         link = self._links.get(name)
         if link is None:
@@ -314,6 +339,7 @@ class Neighbours:
         if member is None:
             raise ConnectionLostError(f"node {name!r} has left the cluster")
         peer = self._host.meet_at(await self._dial(member))
+        self._names[peer] = name
         await say_hello(peer, self._hello())
         self._in_touch(name, f"{self.itself.name} reaches {name} again")
         self._host.connections_changed()

@@ -51,7 +51,10 @@ __all__ = ["Node"]
 
 _FIRST_PAUSE_S = 0.05
 _LONGEST_PAUSE_S = 2.0
-"""Between two tries to reach the seed of a cluster; each pause is twice as long as the one before."""
+"""Between two tries to reach the seed of a cluster, or the holder of a result; each pause is twice the one before."""
+
+_FETCH_AGAIN_S = 5.0
+"""So long a result is asked for anew: its node may be one that others reach, and this one does not."""
 
 _FOR_GUESTS = frozenset((Submit, Attach, Cancel, Fetch, Forget, Describe))
 """What is also taken from who has not shown the token, where such are let in at all."""
@@ -243,7 +246,7 @@ class Node:
         if node == self.name:
             return self.held(run, step)
         try:
-            reply = await self._neighbours.ask(node, Fetch(_unique(), run, step))
+            reply = await self._ask_for(node, run, step)
         except MpregError:
             raise
         except Exception as exc:
@@ -253,6 +256,19 @@ class Node:
                 f"node {node!r} answered a request for the result of {step!r} with {type(reply).__name__}"
             )
         return reply.value
+
+    async def _ask_for(self, node: NodeName, run: RunId, step: StepName) -> Message:
+        """Ask for what was made already: again, for that does no harm, if the connection was lost but not the node."""
+        loop = asyncio.get_running_loop()
+        began_s, pause_s = loop.time(), _FIRST_PAUSE_S
+        while True:
+            try:
+                return await self._neighbours.ask(node, Fetch(_unique(), run, step))
+            except ConnectionError:
+                if not self._neighbours.knows(node) or loop.time() - began_s > _FETCH_AGAIN_S:
+                    raise
+            await asyncio.sleep(pause_s)
+            pause_s = min(_LONGEST_PAUSE_S, 2 * pause_s)
 
     def held(self, run: RunId, step: StepName) -> Payload:
         """A result that this node has; raises StepNotFinishedError."""
@@ -311,6 +327,10 @@ class Node:
         """What was under way between that node and this one will get no answer."""
         self._runs.lost(name)
         self._calls.lose(name)
+
+    def lose_results(self, name: NodeName) -> None:
+        """That node is gone: it will not ask for what was made for it."""
+        self._calls.forget_for(name)
 
     def noticed(self, fault: FaultNote) -> None:
         """A node is not as it was."""

@@ -8,6 +8,7 @@ from typing import Any
 from mpreg_lab.client.run import Run
 
 from .feed import Feed
+from .shown_run import ShownRun
 from .view.format import line
 from .widgets.run_view import RunView
 
@@ -33,6 +34,7 @@ class LiveRun:
         self.view.on_cancel(lambda: self._run.cancel())
         self.view.fetch_with(lambda step: self._run[step])
         self.view.rerun_with(self._rerun)
+        self._again = ShownRun()
         self._feed = Feed(run, self.view)
 
     def wait(self, timeout_s: float) -> bool:
@@ -49,6 +51,9 @@ class LiveRun:
         self._run = self._run.rerun(from_step=step, wait=False)
         if self._assign is not None:
             self._assign(self._run)
+        said = f"Re-run from {line(step)}"
         named = f" {self._out} is now this run." if self._out else ""
-        self.view.begin_again(f"Re-run from {line(step)}.{named}")
+        self.view.begin_again(f"{said}.{named}")
         self._feed = Feed(self._run, self.view)
+        # What stays in a saved notebook: the cell's own output goes on telling of its first run.
+        self._again.show(self._run, said)

@@ -396,6 +396,8 @@ class Welcome(_Message, frozen=True, tag="welcome"):
 
     u: str
     members: tuple[Member, ...]
+    node: NodeName = NodeName("")
+    """Who says so."""
 
 
 class Announce(_Message, frozen=True, tag="announce"):

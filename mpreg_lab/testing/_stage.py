@@ -104,10 +104,9 @@ class Stage:
         """Have other programs of this user, and clients here, find the token by the address."""
         self._token_file.write(actor.url for actor in self.actors.values() if actor.url)
 
-    def end(self) -> None:
-        """Nobody is on it any more."""
+    def forget_addresses(self) -> None:
+        """Nobody is found by them any more."""
         self._token_file.remove()
-        self.loop.stop()
 
     def name_at(self, url: str) -> NodeName:
         """The name of the server at an address; empty if there is none of this stage."""
@@ -178,7 +177,9 @@ def leave(stage: Stage, name: NodeName) -> None:
             stage.tell_addresses()
             return
         _stages.pop(stage.cluster_id, None)
-    stage.end()
+        # Before anybody can enter the next stage of this id: its file has the same name.
+        stage.forget_addresses()
+    stage.loop.stop()
 
 
 def actors() -> list[Actor]:

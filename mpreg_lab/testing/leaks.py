@@ -27,10 +27,8 @@ __all__ = ["LeakWarning", "Watch"]
 
 _LIBRARY = sysconfig.get_path("stdlib") + os.sep
 _END_S = 1.0
-"""So long threads and sockets that are about to end may take; what ends by itself is no leak."""
+"""So long tasks, threads and sockets that are about to end may take; what ends by itself is no leak."""
 _LOOK_AGAIN_S = 0.002
-_TURNS = 20
-"""So many turns of the loop a task that is about to end may take."""
 _OF_LOOPS = "asyncio_"
 """Threads of a loop's own pool live as long as the loop."""
 _OF_NODES = "mpreg-slot-"
@@ -75,10 +73,9 @@ class Watch:
                 async with owned:
                     return await test(*args, **kwargs)
             finally:
-                for _ in range(_TURNS):
-                    if not _tasks() - before:
-                        break
-                    await asyncio.sleep(0)
+                if left := _tasks() - before:
+                    # Such as that of a server which was told to end, and was not awaited.
+                    await asyncio.wait(left, timeout=_END_S)
                 self._tasks += [_told(task) for task in _tasks() - before]
 
         return watched

@@ -51,6 +51,7 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
         advertised_urls: The first one is the address that others are told. None: where it listens.
         gossip_interval: Taken so that the settings of MPREG can be handed over as they are. Servers here hear of each
             other at once, and gossip at a pace of their own: see docs/membership.md.
+        log_level: Taken for the same reason, and has no effect either.
         guests: Whether who shows no token comes in too, and speaks JSON: clients that are MPREG's own.
         slots: How many sync functions it runs at once. None: 4, or the number of processors if that is more.
 
@@ -67,6 +68,7 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     cluster_id: str = "default-cluster"
     advertised_urls: tuple[str, ...] = ()
     gossip_interval: float | None = None
+    log_level: str | None = None
     guests: bool = False
     slots: int | None = None
 
@@ -84,6 +86,7 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
             cluster_id: str = "default-cluster",
             advertised_urls: Iterable[str] | None = (),
             gossip_interval: float | None = None,
+            log_level: str | None = None,
             guests: bool = False,
             slots: int | None = None,
         ) -> None: ...
@@ -156,8 +159,13 @@ class Server:
     @property
     def nodes(self) -> tuple[str, ...]:
         """The nodes of its cluster, as it sees them; none if it does not run."""
+        return tuple(member.name for member in self.members)
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """As `nodes`, each with its address, resources and functions."""
         life = self._life
-        return () if life is None else tuple(member.name for member in life.members)
+        return () if life is None else life.members
 
     @property
     def faults(self) -> Faults:
@@ -174,14 +182,19 @@ class Server:
     def register_command(self, name: str, function: Callable[..., Any], resources: Iterable[str] | str = ()) -> None:
         """Offer a function, before or after the start; all servers of the cluster have heard when this returns.
 
+        Who registers a name again replaces the function; the resources of both are held.
+
         Args:
             resources: What it needs; the server holds it from now on.
 
         Raises:
             FunctionError: If it cannot be called.
         """
+        key = function_name(function, name)
         held = resource_names(resources, f"function {name!r}")
-        self._functions[function_name(function, name)] = function, held
+        if key in self._functions:
+            held |= self._functions[key][1]
+        self._functions[key] = function, held
         life = self._life
         if life is not None and life.alive:
             life.stage.loop.call(life.offer(FunctionName(name), function, held), doing="register_command()")
@@ -272,6 +285,11 @@ class Server:
         life.wait(timeout_s)
         life.stage.loop.call(life.restarted())
 
+    @property
+    def _shutdown_event(self) -> _Shutdown:
+        # MPREG's server waits for this, and programs set it to end the server.
+        return _Shutdown(self)
+
     def __enter__(self) -> Self:
         return self.start()
 
@@ -327,6 +345,13 @@ class Server:
         if life is None or not life.alive:
             raise ClusterError(f"server {self.name!r} does not run, which {doing} needs. Start it: server.start()")
         return life
+
+
+class _Shutdown:
+    """As much of an asyncio.Event as it takes to end a server with it."""
+
+    def __init__(self, server: Server) -> None:
+        self.set = server.shutdown
 
 
 class _Life:

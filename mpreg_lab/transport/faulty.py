@@ -173,6 +173,7 @@ class FaultyConnection(Connection):
         self.carries_objects = inner.carries_objects
         self.trusted = inner.trusted
         self.peer_name = inner.peer_name
+        self.max_frame_bytes = inner.max_frame_bytes
         self.ours, self.theirs = ours, theirs
         self.ended = asyncio.Event()
         """Whether who reads has come to the end."""
@@ -219,6 +220,9 @@ class FaultyConnection(Connection):
     @property
     def pending_bytes(self) -> int:
         return self._inner.pending_bytes
+
+    async def drained(self) -> None:
+        await self._inner.drained()
 
     async def close(self) -> None:
         await self._out.emptied()

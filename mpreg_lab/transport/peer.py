@@ -77,6 +77,8 @@ class Peer:
         self._assembly = Assembly(connection.max_frame_bytes)
         self._stall_check: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
+        self.heard_s = self._loop.time()
+        """When the other end said something last, or took a piece of something big, by the clock of the loop."""
         self._reader = self._loop.create_task(self._read(), name=f"mpreg reads {connection.peer_name}")
 
     @property
@@ -157,6 +159,7 @@ class Peer:
         while not self.closed and (frame := self._outbox.take()) is not None:
             self.connection.send(frame)
             await self.connection.drained()
+            self.heard_s = self._loop.time()
         self._feeder = None
 
     def _note_sent(self, size_bytes: int) -> None:
@@ -202,6 +205,7 @@ class Peer:
         lost: ConnectionLostError | None = None
         try:
             async for frame in self.connection:
+                self.heard_s = self._loop.time()
                 if isinstance(frame, (str, bytes)):
                     self._take_frame(frame)
                 else:

@@ -139,12 +139,35 @@ def test_a_failed_run_is_looked_into_mended_and_run_again(lab: Lab):
     assert lab.run_cell(3)
     expect(lab.output(3)).to_contain_text("Run(3 steps: 2 done, 1 reused) 6")
 
+    # Who opens the notebook later sees the first run and the last one; beside the picture neither is to be seen.
+    again = lab.output(1).locator(".mpreg-run-again")
+    expect(again).to_contain_text("Re-run from bad")
+    expect(again).to_contain_text("3 steps: 2 done, 1 reused")
+    box(view, "last").click()
+    panel.get_by_role("button", name="Re-run from here").click()
+    expect(again).to_contain_text("Re-run from last")
+    expect(again).to_contain_text("3 steps: 1 done, 2 reused")
+    expect(lab.output(1).locator(".mpreg-run-static")).to_have_count(2)
+    for twin in lab.output(1).locator(".mpreg-run-static").all():
+        expect(twin).to_be_hidden()
+    lab.page.keyboard.press("Escape")
+    saved = lab.save()
+
     # Without its kernel the picture stays, and says what it cannot do any more.
     lab.page.evaluate("jupyterapp.shell.currentWidget.sessionContext.shutdown()")
     box(view, "rows").click()
     panel.get_by_role("button", name="Show", exact=True).click()
     expect(view).to_contain_text(re.compile("The kernel (has not answered|that ran this is gone)"))
     lab.screenshot("live_gone", view)
+
+    lab.read("again_saved.ipynb", saved)
+    statics = lab.page.locator(".jp-NotebookPanel:visible .mpreg-run-static")
+    expect(statics).to_have_count(2)
+    expect(statics.nth(0)).to_contain_text("3 steps: 1 done, 1 failed, 1 skipped")
+    expect(statics.nth(1)).to_contain_text("3 steps: 1 done, 2 reused")
+    for static in statics.all():
+        expect(static).to_be_visible()
+    lab.screenshot("saved_again")
 
 
 def test_a_thousand_steps(lab: Lab):

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from mpreg_lab import Client, LocalCluster, Step, Workflow
+from mpreg_lab import Client, LocalCluster, Ref, Step, Workflow
 from mpreg_lab.client.run import Run
 from mpreg_lab.cluster.fault_actions import note
 from mpreg_lab.cluster.faults import Action, Cut, Delay, Drop, Duplicate, Heal, Kill, Pause, Reorder, Restart, Resume
@@ -224,6 +224,18 @@ def test_the_link_of_our_own_client_suffers_too(cluster):
         cluster.call("work", 2)
     cluster.faults.heal()
     assert cluster.call("work", 3) == "3"
+
+
+def test_a_result_that_was_made_is_there_after_its_node_was_out_of_reach_for_a_moment(cluster):
+    """A big one stays there until somebody asks for it."""
+    cluster.register(bytes, name="make", resources="w")
+    cluster.register(len, name="measure", resources="w")
+    run = cluster.run(Workflow([Step("x", "make", (1_000_000,)), Step("y", "measure", (Ref("x"),))]))
+
+    cluster.faults.cut("a", "b")
+    cluster.faults.heal()
+
+    assert run["x"] == bytes(1_000_000)
 
 
 def test_a_node_that_comes_up_again_suffers_from_what_lasts(cluster, starts):

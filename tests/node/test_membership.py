@@ -403,6 +403,60 @@ def test_a_goodbye_that_comes_late_does_not_end_the_next_life():
     assert table.get(B) is None
 
 
+# --- what is said on other connections --------------------------------------------------------------------------------
+
+
+def test_who_speaks_on_another_connection_while_it_is_probed_has_answered():
+    table = knowing(B)
+    table.start(0.0)
+    probed_s = table.due_s
+    table.tick(probed_s)
+    assert table.awaited == {B}
+
+    assert table.spoke(B, probed_s + 0.1, probed_s + TIMING.direct_s) == []
+
+    assert table.awaited == frozenset()
+    assert table.due_s == probed_s + TIMING.period_s
+    assert table.take_events() == []
+
+
+def test_what_was_said_before_the_probe_is_no_answer_to_it():
+    table = knowing(B)
+    table.broken(B, 1.0)
+
+    table.spoke(B, 0.9, 1.1)
+
+    assert table.awaited == {B}
+
+
+def test_a_suspect_that_speaks_on_another_connection_is_not_lost_as_long_as_it_does():
+    table = knowing(B)
+    probed, _ = silence(table, seconds=TIMING.period_s)
+    assert table.state(probed) is NodeState.SUSPECTED
+    now_s = 1.0
+
+    while now_s < 10 * TIMING.least_suspicion_s:
+        table.spoke(B, now_s, now_s)
+        table.tick(now_s)
+        assert table.get(B) is not None
+        now_s += TIMING.pause_s / 2
+
+    while table.get(B) is not None:
+        now_s = table.due_s
+        table.tick(now_s)
+    assert now_s < 11 * TIMING.least_suspicion_s + TIMING.longest_suspicion * TIMING.least_suspicion_s
+
+
+def test_a_helper_to_which_the_target_speaks_on_another_connection_says_that_it_is_there():
+    table = knowing(B, C)
+    table.handle(PingRequest(B, 7, C), 0.0)
+
+    (told,) = table.spoke(C, 0.05, 0.1)
+
+    assert (told.to, told.message.number, told.message.reached) == (B, 7, True)
+    assert table.tick(TIMING.relay_s) == []
+
+
 # --- the end, and coming back ---------------------------------------------------------------------------------------
 
 

@@ -117,6 +117,13 @@ async def test_a_task_that_is_cancelled_and_not_awaited(no_leaks):
     await asyncio.sleep(0)
     task.cancel()
 
+@pytest.mark.parametrize("told", ["shutdown", "cancel"])
+async def test_a_server_that_was_told_to_end_and_is_not_awaited(no_leaks, told):
+    server = Server()
+    task = asyncio.create_task(server.server())
+    await server.ready()
+    server.shutdown() if told == "shutdown" else task.cancel()
+
 async def test_the_threads_of_the_loop(no_leaks):
     await asyncio.to_thread(int)
 
@@ -150,7 +157,7 @@ def test_a_thread_of_the_session(pool, no_leaks):
 def test_what_ends_by_itself_or_is_owned_is_no_leak(tmp_path: Path):
     outcome = run(tmp_path, INNOCENT)
 
-    assert outcome.counts == {"passed": 7}, outcome.text
+    assert outcome.counts == {"passed": 9}, outcome.text
 
 
 INTERRUPTED = """

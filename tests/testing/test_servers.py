@@ -68,7 +68,7 @@ def test_wrong_settings_name_the_field(fields: dict[str, Any], named: str):
 def test_settings_of_mpreg_are_taken_as_they_are():
     settings = ServerSettings(
         host="127.0.0.1", port=9001, name="A", resources={"gpu"}, peers=None, connect=None, cluster_id="c",
-        advertised_urls=None, gossip_interval=1.0,
+        advertised_urls=None, gossip_interval=1.0, log_level="WARNING",
     )  # fmt: skip
 
     assert (settings.url, settings.resources, settings.peers) == ("ws://127.0.0.1:9001", frozenset({"gpu"}), ())
@@ -311,6 +311,32 @@ async def test_the_words_of_mpreg(single_server: Server):
             timeout=5.0,
         )
     assert answer == {"c": [[3, {"k": 3}], "plain"], "d": 4}
+
+
+@pytest.mark.parametrize("started", [False, True])
+def test_a_function_that_is_registered_again_is_replaced_and_the_resources_of_both_are_held(started: bool):
+    server = Server(ServerSettings(name="one"))
+    with ExitStack() as stack:
+        if started:
+            stack.enter_context(server)
+        server.register_command("f", lambda: 1, ["a"])
+        server.register_command("f", lambda: 2, ["b"])
+        if not started:
+            stack.enter_context(server)
+        (member,) = server.members
+    assert member.resources == ("a", "b")
+    assert [info.resources for info in member.functions if info.name == "f"] == [("a", "b")]
+
+
+async def test_programs_of_mpreg_end_a_server_by_its_event():
+    server = Server()
+    task = asyncio.create_task(server.server())
+    await server.ready()
+
+    server._shutdown_event.set()
+
+    await task
+    assert not server.running
 
 
 async def test_what_goes_wrong_has_a_type_of_its_own(single_server: Server):

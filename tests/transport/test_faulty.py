@@ -110,6 +110,32 @@ async def link() -> AsyncIterator[Link]:
 BACK = pytest.mark.parametrize("back", [False, True])
 
 
+class Full(MemoryConnection):
+    """A connection that takes what it is given, and has room for more when the test says so."""
+
+    def __init__(self, peer_name: str) -> None:
+        super().__init__(peer_name)
+        self.room = asyncio.Event()
+
+    async def drained(self) -> None:
+        await self.room.wait()
+
+
+async def test_who_sends_much_waits_until_the_connection_beneath_has_room():
+    near, _ = Full.pair("a", "b")
+    assert isinstance(near, Full)
+
+    async def dial() -> Connection:
+        return near
+
+    connection = await Network().dial("a", "b", dial)
+    waiting = asyncio.ensure_future(connection.drained())
+    assert await asyncio.wait((waiting,), timeout=0) == (set(), {waiting})
+
+    near.room.set()
+    await waiting
+
+
 @BACK
 async def test_a_delay_keeps_the_order_and_loses_nothing(link, back):
     link.set(LinkFaults(delay_s=0.001, jitter_s=0.005))

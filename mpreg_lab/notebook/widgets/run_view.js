@@ -1447,21 +1447,22 @@ class RunView {
     if (this.scene) paint(this.root, this.scene.palette, this.dark.matches);
   }
 
-  // A cell shows this view and, in an output of its own, the picture for saved notebooks: one of them is enough.
+  // A cell shows this view and, in outputs of their own, the pictures for saved notebooks: of the run that the cell
+  // began, and of the last one that was run again from here. They are hidden as long as this view is there.
   hideStatic() {
     const mine = this.root.closest(".jp-OutputArea-child");
     const area = mine?.parentElement;
     if (!area) return void (this.waiting ??= requestAnimationFrame(() => this.root.isConnected && this.hideStatic()));
     const find = () => {
+      const twins = [];
       for (let next = mine.nextElementSibling; next; next = next.nextElementSibling) {
-        if (next.querySelector(".mpreg-run")) return;
-        if (!next.querySelector(".mpreg-run-static")) continue;
-        if (this.hidden === next) return;
-        this.hidden?.style.removeProperty("display");
-        this.hidden = next;
-        next.style.setProperty("display", "none", "important");
-        return;
+        if (next.querySelector(".mpreg-run")) break;
+        if (next.querySelector(twins.length ? ".mpreg-run-again" : ".mpreg-run-static")) twins.push(next);
       }
+      const before = this.hidden ?? [];
+      for (const twin of before) if (!twins.includes(twin)) twin.style.removeProperty("display");
+      for (const twin of twins) if (!before.includes(twin)) twin.style.setProperty("display", "none", "important");
+      this.hidden = twins;
     };
     this.outputs = new MutationObserver(find);
     this.outputs.observe(area, { childList: true, subtree: true });
@@ -1470,7 +1471,7 @@ class RunView {
 
   showStatic() {
     this.outputs?.disconnect();
-    this.hidden?.style.removeProperty("display");
+    for (const twin of this.hidden ?? []) twin.style.removeProperty("display");
   }
 }
 
