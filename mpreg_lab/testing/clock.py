@@ -9,10 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import selectors
-import sysconfig
 import threading
-from collections.abc import Callable, Coroutine, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
 from mpreg_lab.client.verbs import verb
@@ -22,12 +20,11 @@ from mpreg_lab.workflow.model import Workflow
 from mpreg_lab.workflow.plan import did_you_mean
 from mpreg_lab.workflow.record import RunRecord
 
+from ._awaited import awaited_at
+
 __all__ = ["Ran", "VirtualClock"]
 
 T = TypeVar("T")
-
-_NOT_THEIRS = (sysconfig.get_path("stdlib"), str(Path(__file__).parents[1]))
-"""Where the frames between the clock and a user's own coroutine lie."""
 
 
 class Ran(NamedTuple):
@@ -119,7 +116,7 @@ class VirtualClock:
             try:
                 loop.run_until_complete(settle())
             except ClockError as error:
-                for place in sorted(set(_awaiting(loop))):
+                for place in sorted({awaited_at(task) for task in asyncio.all_tasks(loop)} - {""}):
                     error.add_note(f"awaited at {place}")
                 problem.append(error)
             finally:
@@ -174,20 +171,6 @@ def _check_functions(workflow: Workflow, functions: Mapping[str, Callable[..., A
             raise UnknownFunctionError(
                 f"step {step.name!r}: there is no function {step.function!r}. {hint}", step=step.name
             )
-
-
-def _awaiting(loop: asyncio.AbstractEventLoop) -> Iterator[str]:
-    """Where the tasks of a loop wait: the innermost line of each that is of a user."""
-    for task in asyncio.all_tasks(loop):
-        awaited: Any = task.get_coro()
-        place = ""
-        # A coroutine awaits a coroutine, and so on; the last one awaits a future.
-        while (frame := getattr(awaited, "cr_frame", None)) is not None:
-            if not frame.f_code.co_filename.startswith(_NOT_THEIRS):
-                place = f"{frame.f_code.co_filename}:{frame.f_lineno}, in {frame.f_code.co_name}"
-            awaited = awaited.cr_await
-        if place:
-            yield place
 
 
 def _finish(loop: asyncio.AbstractEventLoop) -> None:

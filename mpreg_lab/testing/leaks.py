@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 from mpreg_lab.cluster.local import running_clusters
 
 from . import _stage
+from ._awaited import awaited_at
 from .clients import connected_clients
 
 __all__ = ["LeakWarning", "Watch"]
@@ -55,6 +56,12 @@ class Watch:
         urls += [member.url for cluster in self._clusters for member in cluster.nodes.values()]
         self._ports = {str(urlsplit(url).port) for url in urls if url}
         self._tasks: list[str] = []
+        self._test: asyncio.Task[Any] | None = None
+
+    @property
+    def awaited(self) -> str:
+        """Where the test waits that was broken off; empty if it was not, or is not async."""
+        return "" if self._test is None else awaited_at(self._test)
 
     def watching(
         self, test: Callable[..., Awaitable[Any]], owned: AbstractAsyncContextManager[Any]
@@ -69,6 +76,8 @@ class Watch:
         async def watched(*args: Any, **kwargs: Any) -> Any:
             __tracebackhide__ = True
             before = _tasks()
+            with contextlib.suppress(RuntimeError):
+                self._test = asyncio.current_task()
             try:
                 async with owned:
                     return await test(*args, **kwargs)
@@ -133,10 +142,10 @@ def _told(task: asyncio.Task[Any]) -> str:
         return f"AsyncClient of {url} is connected: await client.close(), or `async with AsyncClient(...)`"
     work = task.get_coro()
     stack = task.get_stack(limit=1)
-    place = f" at {stack[0].f_code.co_filename}:{stack[0].f_lineno}" if stack else ""
+    place = awaited_at(task) or (f"{stack[0].f_code.co_filename}:{stack[0].f_lineno}" if stack else "its first line")
     name = getattr(work, "__qualname__", repr(work))
     hint = "cancel and await it, or append it to test_context.tasks"
-    return f"task {task.get_name()!r} ({name}) has not ended{place}: {hint}"
+    return f"task {task.get_name()!r} ({name}) has not ended at {place}: {hint}"
 
 
 def _told_thread(thread: threading.Thread) -> str:

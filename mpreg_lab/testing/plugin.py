@@ -81,6 +81,10 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
             # What was interrupted has no time to end, and who did it knows why.
             del item.stash[_watch]
             raise
+        except BaseException as error:
+            if place := watch.awaited:
+                error.add_note(f"the test awaits at {place}")
+            raise
 
 
 # --- fixtures -------------------------------------------------------------------------------------------------------

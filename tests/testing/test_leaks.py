@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.testing.projects import Outcome, run_pytest
+from tests.testing.projects import OURS, Outcome, run_pytest
 
 LEAKING = """
 import asyncio, socket, threading
@@ -180,3 +180,28 @@ def test_who_interrupts_hears_no_complaint(tmp_path: Path):
 
     assert "!! KeyboardInterrupt !!" in outcome.text
     assert "left behind" not in outcome.text
+
+
+STUCK = """
+import asyncio
+import pytest
+
+async def never():
+    await asyncio.Event().wait()
+
+@pytest.mark.timeout(1)
+async def test_stuck(single_server):
+    await never()
+"""
+
+
+def test_who_is_too_slow_hears_where_it_waits(tmp_path: Path):
+    head = "[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\n"
+    (tmp_path / "pytest.ini").write_text(head)
+    (tmp_path / "test_it.py").write_text(STUCK)
+
+    outcome = run_pytest(tmp_path, plugins=(OURS, "pytest_asyncio.plugin", "pytest_timeout"))
+
+    assert outcome.counts == {"failed": 1}, outcome.text
+    assert "Timeout (>1.0s)" in outcome.text
+    assert f"the test awaits at {tmp_path / 'test_it.py'}:6, in never" in outcome.text
