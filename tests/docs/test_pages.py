@@ -63,7 +63,6 @@ def test_the_repository_is_named_in_one_place():
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
 def test_the_guide_is_built_without_a_warning(tmp_path):
     command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "docs", str(tmp_path)]
     built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
