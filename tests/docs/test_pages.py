@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+import mpreg_lab.errors
+import mpreg_lab.testing
 from tests.docs.pages import PAGES, ROOT, blocks
 
 BLOCKS = [block for page in PAGES for block in blocks(page)]
@@ -50,6 +52,14 @@ def test_a_block_that_lies_is_found(tmp_path):
 
     assert ran.returncode == 1
     assert "page.md:1: x + 1  # 3\ngave 2" in ran.stderr
+
+
+def test_every_public_name_is_in_the_reference():
+    hooks = {"load_ipython_extension", "unload_ipython_extension"}
+    errors = set(mpreg_lab.errors.__all__)  # of a module that is there as a whole
+    told = set(re.findall(r"^\.\. auto\w+:: (\w+)$", (ROOT / "docs" / "api.md").read_text(), re.MULTILINE))
+
+    assert told == {*mpreg_lab.__all__, *mpreg_lab.testing.__all__} - hooks - errors
 
 
 def test_the_repository_is_named_in_one_place():
