@@ -433,6 +433,10 @@ LINES: dict[str, tuple[str, str]] = {
         "%mpreg start ingest=csv 3",
         "MagicError: %mpreg start: '3' is no node. Write a number, or name=resource,resource for each",
     ),
+    "a number below 1": (
+        "%mpreg start -1",
+        "MagicError: %mpreg start: '-1' is no node. Write a number, or name=resource,resource for each",
+    ),
     "slots in words": (
         "%mpreg start 3 --slots many",
         "MagicError: %mpreg start: argument --slots: 'many' is not a whole number, 0 or more. "
@@ -520,9 +524,13 @@ def bare_shell() -> Iterator[InteractiveShell]:
 @pytest.fixture
 def shell(bare_shell: InteractiveShell) -> Iterator[InteractiveShell]:
     bare_shell.run_cell(SETUP).raise_error()
+    known = set(bare_shell.user_ns)
     yield bare_shell
     for cluster in running_clusters():
         cluster.stop()
+    for name in set(bare_shell.user_ns) - known:
+        if not name.startswith("_"):
+            del bare_shell.user_ns[name]
 
 
 def shown(shell: InteractiveShell, cell: str) -> str:

@@ -41,12 +41,13 @@ class ClusterDisplay:
     def _show_live(self, twin: Twin) -> None:
         from IPython.display import display
 
-        from .cluster_feed import ClusterFeed
+        from .cluster_feed import Showing
         from .widgets.cluster_view import ClusterView
 
         view = ClusterView()
-        feed = ClusterFeed(self._cluster, view, twin.update)
-        view.on_order(feed.order)
+        showing = Showing(self._cluster, view, twin.update)
+        view.on_order(showing.order)
+        view.on_close(showing.close)
         # No text: what a notebook without the widget shows stands in the output below this one.
         bundle, metadata = view._repr_mimebundle_()  # type: ignore[misc]  # anywidget has no hints here
         display(bundle | {"text/plain": ""}, metadata=metadata, raw=True)  # type: ignore[no-untyped-call]

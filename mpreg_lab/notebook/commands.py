@@ -57,7 +57,7 @@ def _nodes_of(words: list[str]) -> dict[str, list[str]]:
     nodes: dict[str, list[str]] = {}
     for word in words:
         name, _, resources = word.partition("=" if "=" in word else ":")
-        if not name or name.isdigit():
+        if not name or name.lstrip("-").isdigit() or not name.lstrip("-"):
             raise MagicError(f"%mpreg start: {word!r} is no node. Write a number, or name=resource,resource for each")
         if name in nodes:
             raise MagicError(f"%mpreg start: two nodes are called {name!r}. Rename one of them")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import keyword
 import shlex
 import textwrap
 from collections.abc import Callable, Iterator
@@ -233,7 +234,7 @@ def _with_default(argument: Argument) -> str:
 
 def identifier(text: str) -> str:
     """A name for a variable."""
-    if not text.isidentifier():
+    if not text.isidentifier() or keyword.iskeyword(text):
         raise argparse.ArgumentTypeError(f"{text!r} is not a name for a variable")
     return text
 

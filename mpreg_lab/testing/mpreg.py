@@ -1,8 +1,8 @@
 """MPREG's own names, for tests that were written for it in July 2025: with other imports they run here.
 
 Servers, clients and commands are those of this package; here they have the names, and where it matters the manners, of
-MPREG: one call at a time on each server, results as JSON has them, every failure an MPREGException. See
-docs/coming_from.md for what is different all the same.
+MPREG: functions of one server run one at a time, arguments and results are as JSON has them, every failure is an
+MPREGException. See docs/coming_from.md for what is different all the same.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = [
     "RPCError",
 ]
 
-FAILED = 1003, "RPC execution failed"
+_FAILED = 1003, "RPC execution failed"
 
 
 MPREGSettings = ServerSettings
@@ -53,6 +53,8 @@ class Cluster(msgspec.Struct, frozen=True):
 
 class MPREGServer(Server):
     """As Server, but its functions run one at a time, as on MPREG's loop: they need not be safe for threads.
+
+    Those of `async def` take turns where they await.
 
     Args:
         settings: With `slots`, so many run at once.
@@ -89,8 +91,12 @@ class MPREGException(MpregError):  # noqa: N818  # its name in MPREG
     """A request failed. Its cause is the error as it is told here."""
 
     def __init__(self, rpc_error: RPCError, reason: str = "") -> None:
-        super().__init__(f"{rpc_error.message}: {reason}" if reason else rpc_error.message)
+        super().__init__()
+        self.args = rpc_error, reason  # of which a copy is made
         self.rpc_error = rpc_error
+
+    def __str__(self) -> str:
+        return ": ".join(filter(None, (self.rpc_error.message, self.args[1])))
 
 
 class CommandNotFoundException(MPREGException):
@@ -98,7 +104,7 @@ class CommandNotFoundException(MPREGException):
 
 
 class MPREGClientAPI(ServerClient):
-    """As ServerClient; what comes back is what JSON makes of it, so that tuples are lists.
+    """As ServerClient; what goes and what comes back is as JSON has it, so that tuples are lists.
 
     Args:
         full_log: Taken as MPREG takes it, and has no effect.
@@ -116,12 +122,13 @@ class MPREGClientAPI(ServerClient):
     ) -> Any:
         """As ServerClient.call."""
         with _told_as_mpreg_does():
-            return plain(await super().call(fun, *args, locs=locs, timeout=timeout, **kwargs))
+            return plain(await super().call(fun, *plain(args), locs=locs, timeout=timeout, **plain(kwargs)))
 
     async def request(self, cmds: Iterable[RPCCommand], timeout: float | None = None) -> dict[str, Any]:
         """As ServerClient.request."""
         with _told_as_mpreg_does():
-            results: dict[str, Any] = plain(await super().request(cmds, timeout))
+            sent = [msgspec.structs.replace(c, args=plain(c.args), kwargs=plain(c.kwargs)) for c in cmds]
+            results: dict[str, Any] = plain(await super().request(sent, timeout))
             return results
 
 
@@ -134,4 +141,4 @@ def _told_as_mpreg_does() -> Iterator[None]:
     except Exception as error:  # whatever a user's function raised
         kind = CommandNotFoundException if isinstance(error, RoutingError) else MPREGException
         details = "".join(traceback.format_exception(error))
-        raise kind(RPCError(*FAILED, details), f"{type(error).__name__}: {error}") from error
+        raise kind(RPCError(*_FAILED, details), f"{type(error).__name__}: {error}") from error

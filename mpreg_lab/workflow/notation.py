@@ -107,7 +107,7 @@ class Draft:
         return f"Draft({', '.join(self.names)})"
 
     def _steps(self, line: Line, evaluate: Evaluate, local: Mapping[str, object]) -> list[Step]:
-        with self._blaming(line.statement):
+        with self._blaming(line.statement, line.options):
             value: Any = evaluate(line.code, local)
             calls = list(islice(value, MAX_FAN_OUT + 1)) if line.fan_out else [value]
         if len(calls) > MAX_FAN_OUT:
@@ -153,14 +153,14 @@ class Draft:
         return tuple(dict.fromkeys(names))
 
     @contextmanager
-    def _blaming(self, node: ast.stmt | ast.expr) -> Iterator[None]:
+    def _blaming(self, node: ast.stmt | ast.expr, options: Mapping[str, ast.expr] | None = None) -> Iterator[None]:
         """Turn what the notebook's code raises into a NotationError at the expression that did."""
         try:
             yield
         except Exception as exc:  # a border: the notebook's code may raise anything
-            raise self._raised(exc, node) from exc
+            raise self._raised(exc, node, options or {}) from exc
 
-    def _raised(self, exc: Exception, node: ast.stmt | ast.expr) -> NotationError:
+    def _raised(self, exc: Exception, node: ast.stmt | ast.expr, options: Mapping[str, ast.expr]) -> NotationError:
         place, frames = None, exc.__traceback__
         while frames:
             # A lambda from another cell has the same file name, but not the same globals.
@@ -173,14 +173,28 @@ class Draft:
         if not place:
             return self._source.error(node, message)
         if isinstance(exc, NameError) and exc.name and not place.tb_next:
-            message += self._near(exc.name, [*place.tb_frame.f_globals, *place.tb_frame.f_locals])
+            near = self._near(exc.name, [*place.tb_frame.f_globals, *place.tb_frame.f_locals])
+            message = " ".join(filter(None, [f"{message}.", near, _quotes(exc.name, options)])).removesuffix(".")
         positions = list(place.tb_frame.f_code.co_positions())[place.tb_lasti // 2]
         return self._source.error_inside(node, positions, message)
 
     def _near(self, name: str, known: Sequence[str]) -> str:
         """A hint for a name that the notebook does not have."""
         near = difflib.get_close_matches(name, [*self.names, *(n for n in known if not n.startswith("_"))], 1)
-        return f". Did you mean {'the step ' if near[0] in self.names else ''}{near[0]!r}?" if near else ""
+        return f"Did you mean {'the step ' if near[0] in self.names else ''}{near[0]!r}?" if near else ""
+
+
+def _quotes(name: str, options: Mapping[str, ast.expr]) -> str:
+    """A hint for `@ gpu` and `| on(worker)`, which most people write before they write `@ "gpu"`."""
+    for field, kind in (("resources", "resource"), ("node", "node")):
+        if any(isinstance(part, ast.Name) and part.id == name for part in _names_in(options.get(field))):
+            return f'A {kind} is a string: "{name}"'
+    return ""
+
+
+def _names_in(option: ast.expr | None) -> Sequence[ast.AST]:
+    """What stands for itself in an option: not what is computed with."""
+    return option.elts if isinstance(option, (ast.Tuple, ast.List, ast.Set)) else [option] if option else []
 
 
 class _Members:

@@ -123,6 +123,7 @@ def test_the_history_shows_itself_without_times(client: Client):
         ["Runs(2 runs)", "   0  ✓ done       <shop>  2 steps: 2 done", "   1  ✕ failed     1 step: 1 failed"]
     )
     assert "&lt;shop&gt;" in client.runs._repr_html_()
+    assert ">Took</th>" in client.runs._repr_html_()  # 53.5 ms are no seconds
     frame = client.runs.frame()
     assert frame[["name", "status", "steps", "done", "failed"]].values.tolist() == [
         ["<shop>", "done", 2, 2, 0],

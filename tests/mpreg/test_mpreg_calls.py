@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -130,14 +131,20 @@ async def test_a_function_may_be_offered_with_several_sets_of_resources(
     assert await client.call("compute", 1, locs=frozenset({"compute", "high"})) == 3
 
 
-async def test_results_are_as_json_has_them(serve: Serve, connect: Connect):
+async def test_arguments_and_results_are_as_json_has_them(serve: Serve, connect: Connect):
     server = await serve("one")
     server.register_command("extremes", lambda values: (min(values), max(values)), [])
+    server.register_command("kind", lambda value: type(value).__name__, [])
     client = await connect(server)
 
     assert await client.call("extremes", [3, 1, 2]) == [1, 3]
-    commands = [RPCCommand("pair", "extremes", ([3, 1],)), RPCCommand("again", "echo", ({"in": "pair"},))]
-    assert await client.request(commands) == {"again": {"in": [1, 3]}}
+    assert await client.call("kind", (1, 2)) == await client.call("kind", value=(1, 2)) == "list"
+    commands = [
+        RPCCommand("pair", "extremes", ((3, 1),)),
+        RPCCommand("again", "echo", ({"in": "pair"},)),
+        RPCCommand("kind", "kind", kwargs={"value": ("pair",)}),
+    ]
+    assert await client.request(commands) == {"again": {"in": [1, 3]}, "kind": "list"}
 
 
 async def test_megabytes_travel_both_ways(serve: Serve, connect: Connect):
@@ -216,6 +223,9 @@ async def test_an_unknown_function_is_told_at_once(serve: Serve, connect: Connec
 
     assert isinstance(told.value, CommandNotFoundException)
     assert (told.value.rpc_error.code, told.value.rpc_error.message) == (1003, "RPC execution failed")
+    copied = pickle.loads(pickle.dumps(told.value))
+    assert (type(copied), str(copied), copied.rpc_error) == (type(told.value), str(told.value), told.value.rpc_error)
+    assert str(MPREGException(told.value.rpc_error)) == "RPC execution failed"
 
 
 async def test_a_resource_that_nobody_holds_is_told_at_once(serve: Serve, connect: Connect):

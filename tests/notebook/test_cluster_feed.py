@@ -11,8 +11,9 @@ import pytest
 
 from mpreg_lab import Client, LocalCluster, Step, Workflow
 from mpreg_lab.client.status import ClusterStatus, NodeState
-from mpreg_lab.notebook.cluster_feed import ClusterFeed
+from mpreg_lab.notebook.cluster_feed import Showing
 from mpreg_lab.notebook.view.cluster_orders import Notice, Order
+from mpreg_lab.notebook.widgets.cluster_view import ClusterView
 
 WAIT_S = 30.0
 
@@ -51,13 +52,13 @@ class Desk:
 
     def __init__(self, cluster: LocalCluster) -> None:
         self.cluster, self.screen = cluster, Screen()
-        self.feed = ClusterFeed(cluster, self.screen)
+        self.showing = Showing(cluster, self.screen)
         self._orders = 0
 
     def order(self, verb: str, node: str = "", other: str = "", *resources: str) -> Notice:
         """Have something done, and wait until it is."""
         self._orders += 1
-        self.feed.order(Order(verb, node, other, resources))
+        self.showing.order(Order(verb, node, other, resources))
         return self.screen.end_of(self._orders)
 
 
@@ -158,29 +159,80 @@ def test_the_end_of_the_cluster_is_the_end_of_the_feed():
         desk = Desk(cluster)
         desk.screen.shows(lambda s: len(s.nodes) == 2)
 
-    assert desk.feed.wait(WAIT_S)
+    assert desk.showing.wait(WAIT_S)
     assert desk.screen.statuses[-1].running is False
-    assert not [
-        t for t in threading.enumerate() if t.name in ("mpreg-cluster-feed", "mpreg-cluster-orders") and _mine(t)
-    ]
+    assert left_over() == []
 
 
-def _mine(thread: threading.Thread) -> bool:
-    """Whether it is still there a moment later: it may be about to end."""
-    thread.join(WAIT_S)
-    return thread.is_alive()
+def threads_of_feeds() -> list[threading.Thread]:
+    return [t for t in threading.enumerate() if t.name in ("mpreg-cluster-feed", "mpreg-cluster-orders")]
+
+
+def left_over() -> list[threading.Thread]:
+    """Threads that are still there a moment later: they may be about to end."""
+    for thread in (threads := threads_of_feeds()):
+        thread.join(WAIT_S)
+    return [thread for thread in threads if thread.is_alive()]
+
+
+def test_however_many_screens_show_a_cluster_one_thread_does_and_none_when_they_are_closed():
+    with LocalCluster({"a": [], "b": []}) as cluster:
+        screens = [Screen() for _ in range(20)]
+        showings = [Showing(cluster, screen) for screen in screens]
+        for screen in screens:
+            screen.shows(lambda s: len(s.nodes) == 2)
+        assert len(threads_of_feeds()) == 1
+
+        for showing in showings[:-1]:
+            showing.close()
+        cluster.kill("b")
+        screens[-1].shows(lambda s: s.state("b") is DEAD)
+        assert screens[0].statuses[-1].state("b") is not DEAD
+        assert len(threads_of_feeds()) == 1
+
+        showings[-1].close()
+        showings[-1].close()
+        assert left_over() == []
+
+        again = Desk(cluster)
+        again.screen.shows(lambda s: s.state("b") is DEAD)
+        again.order("restart", "b")
+        again.screen.shows(lambda s: s.state("b") is UP)
+    assert again.showing.wait(WAIT_S)
+    assert left_over() == []
+    again.showing.close()
+
+
+def test_a_screen_that_comes_later_is_told_although_nothing_changes():
+    with LocalCluster({"a": [], "b": []}) as cluster:
+        first = Desk(cluster)
+        first.screen.shows(lambda s: s.state("a") is s.state("b") is UP)
+
+        later = Desk(cluster)
+
+        later.screen.shows(lambda s: s.state("a") is s.state("b") is UP)
+
+
+def test_a_view_that_is_closed_is_updated_no_more():
+    with LocalCluster(1) as cluster:
+        view = ClusterView()
+        view.on_close(Showing(cluster, view).close)
+
+        view.close()
+
+        assert left_over() == []
 
 
 def test_a_feed_does_not_keep_a_cluster_that_nobody_holds():
     cluster = LocalCluster(1)
-    feed = ClusterFeed(cluster, Screen())
+    showing = Showing(cluster, Screen())
     gone = weakref.ref(cluster)
 
     del cluster
     gc.collect()
 
     assert gone() is None
-    assert feed.wait(WAIT_S)
+    assert showing.wait(WAIT_S)
 
 
 def test_two_views_of_one_cluster_show_the_same():
@@ -196,10 +248,10 @@ def test_two_views_of_one_cluster_show_the_same():
 def test_a_foreign_cluster_is_only_looked_at():
     with LocalCluster({"a": [], "b": []}, processes=True) as cluster, Client(cluster.url) as client:
         screen = Screen()
-        feed = ClusterFeed(client, screen)
+        showing = Showing(client, screen)
         screen.shows(lambda s: len(s.nodes) == 2 and not s.can_change)
 
-        feed.order(Order("kill", "b"))
+        showing.order(Order("kill", "b"))
 
         assert screen.end_of(1).failed
         assert cluster.status().state("b") is UP

@@ -55,7 +55,7 @@ def test_a_mistyped_option_gets_a_hint():
         (share, "0.25", 0.25, ["-0.1", "1.1", "nan", "half"]),
         (whole, "3", 3, ["-1", "1.5", "three", ""]),
         (number, "-1", -1, ["1.5", "--1", "three", ""]),
-        (identifier, "run", "run", ["1st", "a b", ""]),
+        (identifier, "run", "run", ["1st", "a b", "class", ""]),
     ],
 )
 def test_words_are_values_or_refused(read, good, value, bad):

@@ -53,7 +53,7 @@ def runs_html(runs: Sequence[RunRecord]) -> str:
     """A table with a row for each run, the newest last; how long each took is marked as a time."""
     if not runs:
         return "<div>No runs yet</div>"
-    columns = ("", "Name", "State", "Steps", "Seconds", "Failed")
+    columns = ("", "Name", "State", "Steps", "Took", "Failed")
     head = "".join(f'<th style="text-align:left">{column}</th>' for column in columns)
     rows = "".join(f"<tr>{_row(number, record)}</tr>" for number, record in enumerate(runs))
     return (

@@ -78,6 +78,10 @@ class ClusterView(anywidget.AnyWidget):
         """Call it when somebody wants something done, on the thread on which the kernel handles messages of widgets."""
         self._callbacks.append(callback)
 
+    def on_close(self, callback: Callable[[], object]) -> None:
+        """Call it when the view is closed: it will not be seen again."""
+        self.observe(lambda change: callback() if change["new"] is None else None, "comm")
+
     def _handle(self, _widget: object, content: Any, _buffers: object) -> None:
         try:
             order = msgspec.convert(content, Order)
