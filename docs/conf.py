@@ -30,6 +30,7 @@ nb_mime_priority_overrides = [("html", "application/vnd.jupyter.widget-view+json
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
+napoleon_numpy_docstring = False
 napoleon_use_rtype = False
 default_role = "literal"
 copybutton_prompt_text = "$ "
@@ -62,7 +63,23 @@ def point_outside(app: Sphinx, name: str, text: list[str]) -> None:
     text[0] = text[0].replace("](../docs/", "](../")
 
 
+def show_code(app: Sphinx, what: str, name: str, told: object, options: object, lines: list[str]) -> None:
+    """Fenced code in a docstring becomes a code block, and a property's sentence stays one."""
+    shown, inside = list[str](), False
+    if what in ("attribute", "property") and lines:
+        # Napoleon takes what stands before a colon for the type.
+        lines[0] = f": {lines[0]}"
+    for line in lines:
+        if line.strip().startswith("```"):
+            inside = not inside
+            shown += ["", ".. code-block:: python", ""] if inside else [""]
+        else:
+            shown.append(f"    {line}" if inside else line)
+    lines[:] = shown
+
+
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
+    app.connect("autodoc-process-docstring", show_code, priority=400)  # before napoleon
     app.connect("builder-inited", bring_notebooks)
     app.connect("source-read", point_outside)

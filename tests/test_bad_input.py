@@ -524,9 +524,13 @@ def bare_shell() -> Iterator[InteractiveShell]:
 @pytest.fixture
 def shell(bare_shell: InteractiveShell) -> Iterator[InteractiveShell]:
     bare_shell.run_cell(SETUP).raise_error()
+    known = set(bare_shell.user_ns)
     yield bare_shell
     for cluster in running_clusters():
         cluster.stop()
+    for name in set(bare_shell.user_ns) - known:
+        if not name.startswith("_"):
+            del bare_shell.user_ns[name]
 
 
 def shown(shell: InteractiveShell, cell: str) -> str:

@@ -21,8 +21,7 @@ pytestmark = [
     pytest.mark.skipif(
         shutil.which("node") is None or shutil.which("npm") is None,
         reason="needs Node.js and npm: apt-get install nodejs npm",
-    ),
-    pytest.mark.timeout(180),
+    )
 ]
 
 

@@ -101,7 +101,6 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return folder
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("name", ["saved.ipynb", "everything.log", "processes", "steps"])
 def test_the_token_is_not_in(folder, name):
     token = (folder / "token").read_text()

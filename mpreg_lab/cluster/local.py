@@ -29,7 +29,6 @@ from mpreg_lab.errors import (
     ClusterError,
     ClusterSpecError,
     ClusterStoppedError,
-    ConnectError,
     FunctionError,
     MpregError,
     NoClusterError,
@@ -684,12 +683,13 @@ def _shut_down(loop: LoopThread, handles: list[Handle], token_file: TokenFile, w
 
 
 async def _join_one(handle: Handle, others: Sequence[Handle]) -> None:
-    """Have a node enter the cluster by way of the first of the others that it reaches."""
-    for other in others:
+    """Have a node enter the cluster by way of the first of the others that it reaches; of one that is paused last."""
+    seeds = sorted(others, key=lambda other: other.paused)
+    for seed in seeds:
         try:
-            await handle.join(other.member)
-        except (ConnectError, ClusterError):
-            if other is others[-1]:
+            await handle.join(seed.member)
+        except (ConnectionError, ClusterError):
+            if seed is seeds[-1]:
                 raise
         else:
             return

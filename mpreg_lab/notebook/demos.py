@@ -62,8 +62,8 @@ def install_examples(load: Callable[[], Examples]) -> None:
 
 
 def example_names() -> tuple[str, ...]:
-    """Those that there are."""
-    return tuple(_examples().EXAMPLES)
+    """Those that there are; none if none were handed in."""
+    return () if _load is None else tuple(_load().EXAMPLES)
 
 
 def _examples() -> Examples:

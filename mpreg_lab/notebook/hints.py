@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +39,7 @@ __all__ = ["Hints"]
 
 _ANSWER_S = 0.5
 """So long the cluster may take to say what it has: Tab must not hang."""
+_FILES = 200
 _PRIORITY = 1000.0
 _CELLS = {syntax.magic: syntax for syntax in (WORKFLOW, FUNCTIONS)}
 _MPREG = Line(
@@ -160,7 +161,7 @@ class Hints:
             steps=self._steps(cluster),
             commands=tuple(COMMANDS),
             examples=example_names(),
-            saved=tuple(sorted(str(file) for file in Path().glob("*.json"))),
+            saved=tuple(sorted(str(file) for file in islice(Path().glob("*.json"), _FILES))),
             settings={key: setting.words for key, setting in SETTINGS.items()},
         )
 

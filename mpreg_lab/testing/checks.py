@@ -165,6 +165,7 @@ def _record(run: HasRecord | RunRecord) -> RunRecord:
 
 
 def _check_known(record: RunRecord, names: Iterable[str]) -> None:
+    __tracebackhide__ = True
     for name in names:
         if name not in record.steps:
             raise UnknownStepError(

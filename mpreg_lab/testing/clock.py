@@ -34,7 +34,8 @@ class Ran(NamedTuple):
     """A run that has ended.
 
     Attributes:
-        results: Of all steps that succeeded. errors: Of all steps that failed.
+        results: Of all steps that succeeded.
+        errors: Of all steps that failed.
     """
 
     record: RunRecord

@@ -35,8 +35,8 @@ class AsyncTestContext:
     What was made elsewhere is appended to the lists.
 
     Attributes:
-        servers: Anything that can be stopped: Server, LocalCluster. clients: Anything that can be disconnected or
-            closed: ServerClient, Client, AsyncClient.
+        servers: Anything that can be stopped: Server, LocalCluster.
+        clients: Anything that can be disconnected or closed: ServerClient, Client, AsyncClient.
         tasks: They are cancelled. What a task raised that nobody has seen is raised by the teardown.
 
     Raises:

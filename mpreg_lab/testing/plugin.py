@@ -163,6 +163,7 @@ def client_factory(no_leaks: None) -> Iterator[Callable[..., Awaitable[ServerCli
     with ExitStack() as stack:
 
         async def connect(where: Server | str | int, *, token: str | None = None) -> ServerClient:
+            __tracebackhide__ = True
             client = ServerClient(where, token=token)
             stack.callback(client.close)
             return await client.connect()

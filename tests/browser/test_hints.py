@@ -7,7 +7,7 @@ from playwright.sync_api import expect
 
 from .lab import Lab, notebook_of
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 CELLS = [
     """%load_ext mpreg_lab

@@ -119,7 +119,7 @@ def test_a_failed_run_is_looked_into_mended_and_run_again(lab: Lab):
         '%%mpreg_workflow -o run\nrows = load(3) @ "data"\nbad  = parse("no json")\nlast = score(rows, bad) @ "gpu"'
     )
     mended = "@cluster.function\ndef parse(text): return 2"
-    lab.open("again.ipynb", notebook_of([SETUP, failing, mended, "print(run, run['last'])"]))
+    lab.open("again.ipynb", notebook_of([SETUP, failing, mended, "print(run, run['last'])", "%mpreg rerun"]))
     lab.run_cell(0)
     assert not lab.run_cell(1)
     view = view_of(lab, 1)
@@ -151,6 +151,8 @@ def test_a_failed_run_is_looked_into_mended_and_run_again(lab: Lab):
     for twin in lab.output(1).locator(".mpreg-run-static").all():
         expect(twin).to_be_hidden()
     lab.page.keyboard.press("Escape")
+    assert lab.run_cell(4)
+    expect(view_of(lab, 4).locator(".mpreg-headline")).to_contain_text("3 steps: 3 done")
     saved = lab.save()
 
     # Without its kernel the picture stays, and says what it cannot do any more.
@@ -162,9 +164,10 @@ def test_a_failed_run_is_looked_into_mended_and_run_again(lab: Lab):
 
     lab.read("again_saved.ipynb", saved)
     statics = lab.page.locator(".jp-NotebookPanel:visible .mpreg-run-static")
-    expect(statics).to_have_count(2)
+    expect(statics).to_have_count(3)
     expect(statics.nth(0)).to_contain_text("3 steps: 1 done, 1 failed, 1 skipped")
     expect(statics.nth(1)).to_contain_text("3 steps: 1 done, 2 reused")
+    expect(statics.nth(2)).to_contain_text("3 steps: 3 done")
     for static in statics.all():
         expect(static).to_be_visible()
     lab.screenshot("saved_again")

@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 
+from mpreg_lab.cluster.inprocess import InProcessHandle
 from mpreg_lab.cluster.local import LocalCluster, find_cluster, running_clusters
 from mpreg_lab.errors import (
     ClusterSpecError,
     ClusterStoppedError,
+    ConnectionLostError,
     FunctionError,
     NoClusterError,
     RoutingError,
@@ -28,6 +30,7 @@ from mpreg_lab.errors import (
     UnknownNodeError,
     WrongThreadError,
 )
+from mpreg_lab.protocol.messages import Member
 from mpreg_lab.workflow.model import Group, Ref, Step, Workflow
 from tests.cluster.ledger import Hanging
 
@@ -807,3 +810,22 @@ def test_an_async_function_may_await_the_twins(shared):
 
     shared.register(outer)
     assert shared.call("outer", 3) == [3, 3]
+
+
+def test_a_node_enters_by_way_of_the_next_one_when_the_first_is_lost_meanwhile(monkeypatch):
+    tried: list[str] = []
+    join = InProcessHandle.join
+
+    async def breaks_once(self: InProcessHandle, seed: Member) -> None:
+        tried.append(seed.name)
+        if len(tried) == 1:
+            raise ConnectionLostError("the connection to the first was lost")
+        await join(self, seed)
+
+    with LocalCluster({"a": [], "b": [], "c": []}) as cluster:
+        monkeypatch.setattr(InProcessHandle, "join", breaks_once)
+        cluster.kill("c")
+        cluster.restart("c")
+
+        assert tried == ["a", "b"]
+        assert cluster.run(Workflow([Step("x", "echo", (1,), node="c")])).results == {"x": 1}

@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from mpreg_lab import Client, LocalCluster, Ref, Step, StepStatus, Workflow
+from mpreg_lab.cluster.processes import ProcessHandle
 from mpreg_lab.errors import (
     ClusterError,
     ClusterStoppedError,
@@ -26,6 +27,7 @@ from mpreg_lab.errors import (
     RoutingError,
     UnknownNodeError,
 )
+from mpreg_lab.protocol.messages import Member
 from mpreg_lab.types import NodeName
 
 GONE_S = 10.0  # how long a test waits for what takes milliseconds
@@ -513,3 +515,20 @@ def parent(*, busy: bool = False, fork: bool = False) -> Iterator[subprocess.Pop
             yield process
         finally:
             process.kill()
+
+
+def test_a_node_enters_by_way_of_one_that_is_not_paused(monkeypatch):
+    tried: list[str] = []
+    join = ProcessHandle.join
+
+    async def told(self: ProcessHandle, seed: Member) -> None:
+        tried.append(seed.name)
+        await join(self, seed)
+
+    with launched(3) as (cluster, _):
+        monkeypatch.setattr(ProcessHandle, "join", told)
+        cluster.pause("node-1")
+        cluster.kill("node-2")
+        cluster.restart("node-2")
+
+    assert tried == ["node-3"]

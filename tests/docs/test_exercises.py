@@ -28,7 +28,6 @@ NOT_NEEDED = {
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("path", TUTORIALS, ids=lambda path: path.stem)
 def test_the_solutions_do_what_they_say(path):
     ran = run(path, NOT_NEEDED.get(path.stem[:2], ()))

@@ -20,8 +20,6 @@ from mpreg_lab.examples.ml_inference import FUNCTIONS, NAMES, homes, nodes, work
 
 SEED = 2007
 
-pytestmark = pytest.mark.timeout(240)  # models are trained; on a busy machine, and in processes, that takes its time
-
 
 @pytest.fixture(scope="module")
 def run() -> Run:

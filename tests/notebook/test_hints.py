@@ -10,7 +10,7 @@ from jupyter_client.blocking.client import BlockingKernelClient
 
 from tests.notebook.real_kernel import WAIT_S, real_kernel, run_cell
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow]
 
 SETUP = """
     %load_ext mpreg_lab

@@ -8,7 +8,7 @@ import psutil
 import pytest
 from jupyter_client.manager import KernelManager
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow]
 
 BUSY = """
 %load_ext mpreg_lab

@@ -12,7 +12,7 @@ import pytest
 
 from tests.saved_notebook import AGAIN, CELLS, CLUSTER, COMPARED, DETACHED, FAILED, FORTY, RUN, TIMELINE, notebook
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow]
 
 GRAPH = re.compile(r'<img alt="Dependency graph: [^"]+" src="data:image/svg\+xml;base64,[\w+/=]+">')
 

@@ -22,8 +22,13 @@ PINS = {
 }
 
 
-def test_every_dependency_of_the_package_is_pinned_to_a_version_that_fits():
-    for text in PROJECT["dependencies"]:
+TUTORIALS_NEED = ("dask", "examples", "test")
+"""Who has read the first tutorial on Binder goes on to the others there."""
+
+
+def test_every_dependency_of_the_package_and_the_tutorials_is_pinned_to_a_version_that_fits():
+    extras = PROJECT["optional-dependencies"]
+    for text in (*PROJECT["dependencies"], *(text for extra in TUTORIALS_NEED for text in extras[extra])):
         needed = Requirement(text)
 
         assert canonicalize_name(needed.name) in PINS, f"{needed.name} is not in binder/requirements.txt"

@@ -54,6 +54,7 @@ def test_the_wheel_works_for_a_stranger(tmp_path: Path):
     (wheel,) = dist.glob("*.whl")
     (sdist,) = dist.glob("*.tar.gz")
     assert files_of_the_package() <= set(zipfile.ZipFile(wheel).namelist())
+    assert {"LICENSE", "mpreg_lab/examples/data/orange_juice.LICENSE.txt"} == licences_in(wheel)
     with tarfile.open(sdist) as archive:
         assert {"tests/testing/test_plugin.py", "pyproject.toml"} <= {
             name.partition("/")[2] for name in archive.getnames()
@@ -71,6 +72,11 @@ def test_the_wheel_works_for_a_stranger(tmp_path: Path):
     (project / "test_samples.py").write_text(SAMPLES.format(mark=""))
     outcome = run_pytest(project, plugins=(), python=python)
     assert outcome.counts == {"passed": 5}, outcome.text
+
+
+def licences_in(wheel: Path) -> set[str]:
+    """The texts that stand behind the licence field, which names more than one licence because of the data."""
+    return {name.partition("/licenses/")[2] for name in zipfile.ZipFile(wheel).namelist() if "/licenses/" in name}
 
 
 def files_of_the_package() -> set[str]:

@@ -64,7 +64,6 @@ def test_the_samples_run_as_written(tmp_path: Path, ini: str, mark: str, conftes
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)  # four interpreters begin at once
 def test_the_samples_run_in_parallel_in_any_order_and_again(tmp_path: Path):
     folder = project(tmp_path, AUTO)
     for number in range(3):

@@ -57,7 +57,6 @@ def test_time(virtual_clock: VirtualClock) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)  # mypy reads the whole package
 def test_a_project_that_uses_the_plugin_is_checked_strictly(tmp_path: Path):
     (tmp_path / "test_typed.py").write_text(PROJECT)
     command = [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "test_typed.py"]
