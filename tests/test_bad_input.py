@@ -90,16 +90,16 @@ CELLS: dict[str, tuple[str, str]] = {
     # --- what cannot be read
     "a syntax error": (
         "a = echo(1",
-        unreadable(1, "a = echo(1", "        ^", "not valid Python: '(' was never closed"),
+        unreadable(2, "a = echo(1", "        ^", "not valid Python: '(' was never closed"),
     ),
     "a statement that is no step": (
         "a = echo(1)\nimport os",
-        unreadable(2, "import os", "^^^^^^^^^", "an import cannot stand here. Put it in a cell of its own"),
+        unreadable(3, "import os", "^^^^^^^^^", "an import cannot stand here. Put it in a cell of its own"),
     ),
     "a loop": (
         "for x in [1]:\n    a = echo(x)",
         unreadable(
-            1,
+            2,
             "for x in [1]:",
             "^^^^^^^^^^^^^",
             "a loop cannot stand here. For several calls of one function write name = [function(x) for x in xs]",
@@ -107,12 +107,12 @@ CELLS: dict[str, tuple[str, str]] = {
     ),
     "a call without a name": (
         "echo(1)",
-        unreadable(1, "echo(1)", "^^^^^^^", "this step has no name. Write name = echo(1)"),
+        unreadable(2, "echo(1)", "^^^^^^^", "this step has no name. Write name = echo(1)"),
     ),
     "a value that is no call": (
         "a = 1 + 2",
         unreadable(
-            1,
+            2,
             "a = 1 + 2",
             "    ^^^^^",
             "expected a call, such as function(...). Assign other values in a cell of their own",
@@ -120,12 +120,12 @@ CELLS: dict[str, tuple[str, str]] = {
     ),
     "a step twice": (
         "a = echo(1)\na = echo(2)",
-        unreadable(2, "a = echo(2)", "^", "'a' is a step already, on line 1. Rename one of them"),
+        unreadable(3, "a = echo(2)", "^", "'a' is a step already, on line 2. Rename one of them"),
     ),
     "a step that refers to itself": (
         "a = echo(a)",
         unreadable(
-            1,
+            2,
             "a = echo(a)",
             "         ^",
             "step 'a' would wait for itself: here 'a' is this step, not a variable of the notebook. Rename one of them",
@@ -133,12 +133,12 @@ CELLS: dict[str, tuple[str, str]] = {
     ),
     "an unknown name": (
         "n = train(zebra)",
-        unreadable(1, "n = train(zebra)", "          ^^^^^", "this raised NameError: name 'zebra' is not defined"),
+        unreadable(2, "n = train(zebra)", "          ^^^^^", "this raised NameError: name 'zebra' is not defined"),
     ),
     "a mistyped name": (
         "rows = parse('a,b')\nn = train(row)",
         unreadable(
-            2,
+            3,
             "n = train(row)",
             "          ^^^",
             "this raised NameError: name 'row' is not defined. Did you mean the step 'rows'?",
@@ -146,12 +146,12 @@ CELLS: dict[str, tuple[str, str]] = {
     ),
     "an expression that raises": (
         "a = echo(1 / 0)",
-        unreadable(1, "a = echo(1 / 0)", "         ^^^^^", "this raised ZeroDivisionError: division by zero"),
+        unreadable(2, "a = echo(1 / 0)", "         ^^^^^", "this raised ZeroDivisionError: division by zero"),
     ),
     "a result that is used too early": (
         "a = echo([1])\nb = echo(a + 1)",
         unreadable(
-            2,
+            3,
             "b = echo(a + 1)",
             "         ^^^^^",
             "'a' is a step: its result exists only when the workflow runs. Make this expression a step of its own: "
@@ -161,19 +161,19 @@ CELLS: dict[str, tuple[str, str]] = {
     "an unknown option of a step": (
         "a = echo(1) | retyr(3)",
         unreadable(
-            1, "a = echo(1) | retyr(3)", "              ^^^^^", "there is no option 'retyr'. Did you mean 'retry'?"
+            2, "a = echo(1) | retyr(3)", "              ^^^^^", "there is no option 'retyr'. Did you mean 'retry'?"
         ),
     ),
     "an impossible option of a step": (
         "a = echo(1) | timeout(0)",
         unreadable(
-            1,
+            2,
             "a = echo(1) | timeout(0)",
             "                      ^",
             "step 'a': timeout(s) takes seconds, more than 0, not 0",
         ),
     ),
-    "an unknown result": ("a = echo(1)\nb, a", unreadable(2, "b, a", "^", "'b' is no step. Steps: a")),
+    "an unknown result": ("a = echo(1)\nb, a", unreadable(3, "b, a", "^", "'b' is no step. Steps: a")),
     "no steps": (
         "# to do",
         "EmptyWorkflowError: the cell has no steps. Write at least one, such as: hello = echo('hi')",
@@ -182,7 +182,7 @@ CELLS: dict[str, tuple[str, str]] = {
         "a = echo(c)\nb = echo(a)\nc = echo(b)",
         """
         CycleError: steps wait for each other: 'a' needs 'c' needs 'b' needs 'a'. Remove one of these references
-          line 1: a = echo(c)
+          line 2: a = echo(c)
         """,
     ),
     # --- what no node can run
@@ -190,50 +190,50 @@ CELLS: dict[str, tuple[str, str]] = {
         "rows = parze('a')",
         """
         UnknownFunctionError: step 'rows': no node has a function 'parze'. Did you mean 'parse'?
-          line 1: rows = parze('a')
+          line 2: rows = parze('a')
         """,
     ),
     "an unknown function": (
         "rows = zebra('a')",
         "UnknownFunctionError: step 'rows': no node has a function 'zebra'. Functions: echo, echos, parse, train, "
-        "report, both, leave, lock and 2 more. Register it: @cluster.function\n  line 1: rows = zebra('a')",
+        "report, both, leave, lock and 2 more. Register it: @cluster.function\n  line 2: rows = zebra('a')",
     ),
     "a resource that nobody has": (
         "rows = parse('a') @ 'quantum'",
         "RoutingError: step 'rows': no node can run function 'parse' with resource ['quantum']. Nodes with 'parse': "
         "ingest. Nodes with 'quantum': none. Add a node: cluster.add('my-node', ['csv', 'quantum'])\n"
-        "  line 1: rows = parse('a') @ 'quantum'",
+        "  line 2: rows = parse('a') @ 'quantum'",
     ),
     "a resource of another node": (
         "rows = parse('a') @ 'gpu'",
         "RoutingError: step 'rows': no node can run function 'parse' with resource ['gpu']. Nodes with 'parse': "
         "ingest. Nodes with 'gpu': work. Move it there: cluster.register(parse, resources=['gpu'])\n"
-        "  line 1: rows = parse('a') @ 'gpu'",
+        "  line 2: rows = parse('a') @ 'gpu'",
     ),
     "an unknown node": (
         "rows = parse('a') | on('wrk')",
         "RoutingError: step 'rows' should run on node 'wrk', which is not in the cluster. Did you mean 'work'?\n"
-        "  line 1: rows = parse('a') | on('wrk')",
+        "  line 2: rows = parse('a') | on('wrk')",
     ),
     "too many arguments": (
         "rows = parse('a', ',', 3)",
         "ArgumentsError: step 'rows' cannot call parse(text: str, sep: str = ','): 3 positional arguments given, "
-        "it takes 2\n  line 1: rows = parse('a', ',', 3)",
+        "it takes 2\n  line 2: rows = parse('a', ',', 3)",
     ),
     "too few arguments": (
         "rows = parse()",
         "ArgumentsError: step 'rows' cannot call parse(text: str, sep: str = ','): nothing is given for 'text'\n"
-        "  line 1: rows = parse()",
+        "  line 2: rows = parse()",
     ),
     "a wrong keyword": (
         "rows = parse('a', separator=';')",
         "ArgumentsError: step 'rows' cannot call parse(text: str, sep: str = ','): it has no parameter 'separator'\n"
-        "  line 1: rows = parse('a', separator=';')",
+        "  line 2: rows = parse('a', separator=';')",
     ),
     "an argument that cannot travel": (
         "a = echo({'x': [threading.Lock()]})",
         "UnserialisableArgumentError: step 'a': argument 1['x'][0] of echo is a lock (_thread.lock), which cannot "
-        "travel to another node. Pass plain data\n  line 1: a = echo({'x': [threading.Lock()]})",
+        "travel to another node. Pass plain data\n  line 2: a = echo({'x': [threading.Lock()]})",
     ),
     # --- what fails while it runs
     "a function that raises": (
@@ -241,7 +241,7 @@ CELLS: dict[str, tuple[str, str]] = {
         """
         Run(4 steps: 2 done, 1 failed, 1 skipped)
         ValueError in step n on node work
-          line 2: n = train(rows)
+          line 3: n = train(rows)
 
         Traceback (most recent call last):
           File "notebook cell", line 16, in train
@@ -257,7 +257,7 @@ CELLS: dict[str, tuple[str, str]] = {
         """
         Run(1 step: 1 failed)
         KeyError in step a on node work
-          line 1: a = report([])
+          line 2: a = report([])
 
         Traceback (most recent call last):
           File "notebook cell", line 22, in report
@@ -282,7 +282,7 @@ CELLS: dict[str, tuple[str, str]] = {
         """
         Run(1 step: 1 failed)
         ExceptionGroup in step a on node work
-          line 1: a = both()
+          line 2: a = both()
 
           + Exception Group Traceback (most recent call last):
           |   File "notebook cell", line 28, in both
@@ -304,7 +304,7 @@ CELLS: dict[str, tuple[str, str]] = {
         2 steps failed: a, b
 
         ValueError in step a on node work, attempt 2
-          line 1: a = train([]) | retry(1)
+          line 2: a = train([]) | retry(1)
 
         Traceback (most recent call last):
           File "notebook cell", line 16, in train
@@ -312,7 +312,7 @@ CELLS: dict[str, tuple[str, str]] = {
         ValueError: no rows to train on
 
         SystemExit in step b on node work
-          line 2: b = leave()
+          line 3: b = leave()
 
         Traceback (most recent call last):
           File "notebook cell", line 32, in leave
@@ -325,13 +325,13 @@ CELLS: dict[str, tuple[str, str]] = {
     ),
     "a result that cannot travel": (
         "a = lock()\nb = echo(a)",
-        "Run(2 steps: 1 failed, 1 skipped)\nUnserialisableResultError in step a on node work\n  line 1: a = lock()\n\n"
+        "Run(2 steps: 1 failed, 1 skipped)\nUnserialisableResultError in step a on node work\n  line 2: a = lock()\n\n"
         "UnserialisableResultError: step 'a': lock returned what cannot travel to another node: its result['rows'][0] "
         "is a lock (_thread.lock). Return plain data\n\nSkipped because of that: b\nNo step had succeeded before.",
     ),
     "a generator as result": (
         "a = numbers()",
-        "Run(1 step: 1 failed)\nUnserialisableResultError in step a on node work\n  line 1: a = numbers()\n\n"
+        "Run(1 step: 1 failed)\nUnserialisableResultError in step a on node work\n  line 2: a = numbers()\n\n"
         "UnserialisableResultError: step 'a': numbers returned what cannot travel to another node: its result is a "
         "generator. Return plain data\n\nNo step had succeeded before.",
     ),
@@ -340,7 +340,7 @@ CELLS: dict[str, tuple[str, str]] = {
         """
         Run(2 steps: 1 done, 1 failed)
         ReferenceValueError in step b on node ingest
-          line 2: b = echo(a['y']) | on('ingest')
+          line 3: b = echo(a['y']) | on('ingest')
 
         ReferenceValueError: the reference a['y'] has no value: a is a dict with 1 key ('x'), it has no item 'y'
 
@@ -352,7 +352,7 @@ CELLS: dict[str, tuple[str, str]] = {
         """
         Run(1 step: 1 failed)
         StepTimeoutError in step a on node work
-          line 1: a = hang() | timeout(0.05)
+          line 2: a = hang() | timeout(0.05)
 
         StepTimeoutError: step 'a' (hang) on node 'work' took longer than 0.05 s; it was running
 
@@ -422,7 +422,7 @@ LINES: dict[str, tuple[str, str]] = {
     "a dry run of what makes no sense": (
         "%%mpreg_workflow --dry-run\na = echo(b)\nb = echo(a)",
         "CycleError: steps wait for each other: 'a' needs 'b' needs 'a'. Remove one of these references\n"
-        "  line 1: a = echo(b)",
+        "  line 2: a = echo(b)",
     ),
     "an unknown verb": (
         "%mpreg strat 3",

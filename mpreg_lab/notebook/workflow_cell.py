@@ -60,7 +60,8 @@ class WorkflowCell:
 
     def __init__(self, shell: InteractiveShell, text: str, *, plain: bool, silent: bool) -> None:
         self._shell = shell
-        self._text = text
+        # An empty line for that of the magic: errors count lines as the cell does, in every cell.
+        self._text = "\n" + text
         self._plain = plain
         self._silent = silent
         self._lines: Mapping[StepName, int] = {}

@@ -65,7 +65,7 @@ def test_a_failing_step_is_named_with_its_line_and_no_frame_of_ours(lab: Lab):
 
     expect(output.locator(".mpreg-headline")).to_contain_text("2 done, 1 failed, 1 skipped")
     expect(output).to_contain_text("ValueError in step mass on node process")
-    expect(output).to_contain_text('line 2: mass   = strict_mean(rows, "Body Mass (g)")')
+    expect(output).to_contain_text('line 3: mass   = strict_mean(rows, "Body Mass (g)")')
     expect(output).to_contain_text("penguin 4: Body Mass (g) is 'NA'")
     expect(output).not_to_contain_text("mpreg_lab/")
     lab.screenshot("first_failing", output)
