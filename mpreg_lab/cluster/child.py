@@ -130,8 +130,11 @@ class Child:
     async def kill(self) -> None:
         """End it with SIGKILL, and whatever it started. May be called twice."""
         self.signal(signal.SIGKILL)
-        await asyncio.shield(self._ended)
-        self._close()
+        try:
+            await asyncio.shield(self._ended)
+        finally:
+            # Also when nobody waits for it any more, as in a launch that is interrupted.
+            self._close()
 
     # --- helpers ---
 

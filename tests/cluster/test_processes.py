@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -17,6 +18,7 @@ import psutil
 import pytest
 
 from mpreg_lab import Client, LocalCluster, Ref, Step, StepStatus, Workflow
+from mpreg_lab.cluster.child import Child
 from mpreg_lab.cluster.processes import ProcessHandle
 from mpreg_lab.errors import (
     ClusterError,
@@ -532,3 +534,18 @@ def test_a_node_enters_by_way_of_one_that_is_not_paused(monkeypatch):
         cluster.restart("node-2")
 
     assert tried == ["node-3"]
+
+
+async def test_a_process_whose_end_nobody_waits_for_leaves_no_open_pipes():
+    """As when Ctrl-C ends a launch, and then what the launch was doing to clean up."""
+    child = Child("interrupted")
+    await child.open()
+    ending = asyncio.ensure_future(child.kill())
+    await asyncio.wait((ending,), timeout=0)
+
+    ending.cancel()
+    await asyncio.wait((ending,))
+
+    assert [pipe.is_closing() for pipe in child._pipes] == [True, True]
+    await child.kill()
+    assert not child.alive
