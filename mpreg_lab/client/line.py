@@ -19,7 +19,7 @@ from mpreg_lab.protocol.messages import Attach, Attached, Cancel, Forget, Messag
 from mpreg_lab.transport.base import Connection
 from mpreg_lab.transport.peer import Peer
 from mpreg_lab.types import RunId
-from mpreg_lab.workflow.record import StepStatus
+from mpreg_lab.workflow.parting import in_doubt
 
 from .run import Run
 
@@ -32,7 +32,6 @@ PATIENCE_S = 30.0
 """As long as a node keeps a run whose client is away."""
 REFUSED_S = 5.0
 """So long nobody has listened at the address: the node has ended, and its runs with it."""
-_UNDER_WAY = (StepStatus.QUEUED, StepStatus.RUNNING)
 
 
 @dataclass(slots=True, eq=False)
@@ -52,6 +51,8 @@ class _UnderWay:
     """Where it was submitted, or attached to."""
     submit: Submit | None
     """As long as nothing was heard of the run: perhaps it never came."""
+    began_s: float
+    """When it was submitted, by the clock of the loop."""
     seen: int = 0
     """Events of it that were heard, one after the other."""
     told: int = 0
@@ -138,7 +139,7 @@ class Line:
         assert self._contact is not None
         self._contact.peer.post(submit)
         self._runs[run.id] = run
-        self._under_way[run.id] = _UnderWay(run, self._contact, submit)
+        self._under_way[run.id] = _UnderWay(run, self._contact, submit, asyncio.get_running_loop().time())
         if self._contact.peer.closed:
             self._come_back()
 
@@ -215,8 +216,7 @@ class Line:
         if under_way.submit is None or under_way.contact.life != contact.life:
             self._lose(under_way.run.id, "the node that coordinated the run has ended")
         elif under_way.cancelled:
-            del self._under_way[under_way.run.id]
-            under_way.run.lose(RunCancelledError("the run was cancelled before it began", run=under_way.run))
+            self._part(under_way, RunCancelledError("the run was cancelled before it began", run=under_way.run))
         elif under_way.contact is not contact:
             contact.peer.post(under_way.submit)
 
@@ -257,9 +257,13 @@ class Line:
             self._lose(run_id, why)
 
     def _lose(self, run_id: RunId, why: str) -> None:
-        under_way = self._under_way.pop(run_id, None)
-        if under_way is not None:
-            under_way.run.lose(_lost(under_way.run, why))
+        if run_id in self._under_way:
+            self._part(self._under_way[run_id], _lost(self._under_way[run_id].run, why))
+
+    def _part(self, under_way: _UnderWay, error: MpregError) -> None:
+        """Nothing more will be heard of a run."""
+        del self._under_way[under_way.run.id]
+        under_way.run.lose(error, asyncio.get_running_loop().time() - under_way.began_s)
 
     def _post(self, message: Message) -> None:
         if self._contact is not None:
@@ -276,7 +280,7 @@ def pauses(first_s: float = FIRST_PAUSE_S) -> Iterator[float]:
 
 def _lost(run: Run, why: str) -> MpregError:
     """Names what may or may not have run. Nothing is started again: nobody knows how often it was started already."""
-    out = [name for name, step in run.record.steps.items() if step.status in _UNDER_WAY]
+    out = [step.name for step in in_doubt(run.record)]
     listed = ", ".join(map(repr, out[:8])) + (f" and {len(out) - 8} more" if len(out) > 8 else "")
     doubt = f". Under way, and may or may not have run: {listed}" if out else ""
     return ConnectionLostError(why + doubt, step=out[0] if len(out) == 1 else None)

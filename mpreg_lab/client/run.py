@@ -27,9 +27,10 @@ from mpreg_lab.protocol.messages import RunDone
 from mpreg_lab.protocol.payload import Payload, add_note, message_of
 from mpreg_lab.types import RunId, StepName
 from mpreg_lab.workflow.model import Workflow
+from mpreg_lab.workflow.parting import farewell
 from mpreg_lab.workflow.plan import Plan
 from mpreg_lab.workflow.python_script import python_script
-from mpreg_lab.workflow.record import RunEvent, RunRecord, RunStatus, StepStatus
+from mpreg_lab.workflow.record import Failed, Failure, RunEvent, RunRecord, RunStatus, StepStatus
 from mpreg_lab.workflow.reuse import kept_steps
 
 from .saved import SavedRun
@@ -379,11 +380,17 @@ class Run(SavedRun):
                 self._refused.run = self
         self._end()
 
-    def lose(self, error: Exception) -> None:
-        """The client will never hear the end."""
-        if not self.done:
-            self._refused = error
-            self._end()
+    def lose(self, error: MpregError, now_s: float) -> None:
+        """The client will never hear the end, or will not wait for it any more, so many seconds after the begin."""
+        if self.done:
+            return
+        self._refused = error
+        failure = None if isinstance(error, RunCancelledError) else Failure(type(error).__name__, str(error))
+        for event in farewell(self.record, failure, now_s):
+            if isinstance(event, Failed):
+                self._errors[event.step], self._frames[event.step] = error, None
+            self.record.apply(event)
+        self._end()
 
     # --- helpers ---
 
@@ -434,7 +441,7 @@ class Run(SavedRun):
             return self._errors[name]
         if step.status is StepStatus.SKIPPED:
             return StepSkippedError(f"step {name!r} was skipped, because {step.because!r} failed", step=name, run=self)
-        if step.status is StepStatus.CANCELLED:
+        if step.status is StepStatus.CANCELLED and self.status is RunStatus.CANCELLED:
             return RunCancelledError(f"step {name!r} has no result: the run was cancelled", step=name, run=self)
         if self.done and self._refused is not None:
             return self._refused

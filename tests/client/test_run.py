@@ -212,10 +212,11 @@ def test_a_run_that_was_cancelled_has_the_cause_and_what_had_ended():
 
 def test_a_run_whose_end_cannot_be_heard_has_failed():
     run = begun()
-    run.lose(ConnectionLostError("gone"))
-    run.lose(ConnectionLostError("again"))
+    run.lose(ConnectionLostError("gone"), 1.0)
+    run.lose(ConnectionLostError("again"), 2.0)
 
     assert run.done
+    assert run.record.duration_s == 1.0
     assert run.status is RunStatus.FAILED
     with pytest.raises(ConnectionLostError, match="gone"):
         run.wait()

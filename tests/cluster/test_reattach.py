@@ -124,6 +124,11 @@ def test_a_run_whose_client_does_not_come_back_is_cancelled(cluster, monkeypatch
         "Under way, and may or may not have run: 's'"
     )
     assert caught.value.step == "s"
+    assert {name: str(step.status) for name, step in run.record.steps.items()} == {"s": "failed", "t": "skipped"}
+    assert run.errors == {"s": caught.value}
+    assert run.record.duration_s is not None
+    with pytest.raises(ConnectionLostError):
+        run["s"]
 
 
 def test_a_run_is_given_up_by_the_node_before_its_client_is_back(cluster, ledger, monkeypatch):
