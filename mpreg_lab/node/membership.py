@@ -204,7 +204,8 @@ class Membership:
         if self._silent:
             return []
         self._forgive(now_s)
-        self._heard_s = max(self._heard_s, at_s)
+        if at_s > self._heard_s:
+            self._heard_s, self._alone = at_s, False
         for number in [n for n, probe in self._probes.items() if probe.target == name and probe.began_s <= at_s]:
             del self._probes[number]
             self._reached(name)

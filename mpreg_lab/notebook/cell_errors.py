@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from mpreg_lab.client.run import Run
+from mpreg_lab.cluster.local import running_clusters
 from mpreg_lab.errors import (
     EmptyWorkflowError,
     MpregError,
     NotationError,
+    RoutingError,
     RunCancelledError,
     RunError,
     RunFailedError,
     RunTimeoutError,
+    UnknownNodeError,
 )
 from mpreg_lab.types import StepName
 from mpreg_lab.workflow.notation import format_error
@@ -65,7 +68,7 @@ def told(
     if isinstance(error, (RunCancelledError, RunTimeoutError)):
         return [_title(error, plain(str(error))), "", _kept(run)]
     step = getattr(error, "step", None) if isinstance(error, MpregError) else None
-    return [_title(error, plain(str(error))), *_mark(cell, lines.get(StepName(step or "")))]
+    return [_title(error, plain(str(error))), *_mark(cell, lines.get(StepName(step or ""))), *_elsewhere(error)]
 
 
 def _failed(run: Run, cell: str, lines: Mapping[StepName, int]) -> list[str]:
@@ -102,6 +105,14 @@ def _mark(cell: str, line: int | None) -> list[str]:
     if line is None or not 1 <= line <= len(text):
         return []
     return [f"  line {line}: {plain(text[line - 1].strip())[:200]}"]
+
+
+def _elsewhere(error: BaseException) -> list[str]:
+    """What was not found may be on another cluster than the newest."""
+    names = [plain(cluster.name) for cluster in running_clusters()]
+    if len(names) < 2 or not isinstance(error, (RoutingError, UnknownNodeError)):
+        return []
+    return [f"Several clusters run: {', '.join(names)}. -c says which is meant; else it is the newest"]
 
 
 def _title(error: BaseException, message: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
@@ -175,16 +176,23 @@ def _faults(notebook: Notebook, options: argparse.Namespace) -> pd.DataFrame | P
     return None
 
 
+_WHICH_CLUSTER = re.compile(r"(?<!\S)(-c|--cluster)(?:[\s=]+([^\s;]+)|(?=\s*(?:;|$)))")
+
+
 def _read_faults(line: str) -> argparse.Namespace:
-    """`[-c CLUSTER] FAULT; FAULT`: the faults have words of their own, and are read when their nodes are known."""
-    words = line.split(maxsplit=2)
+    """`[-c CLUSTER] FAULT; FAULT`: the faults have words of their own, and are read when their nodes are known.
+
+    The cluster may also be named behind them, as options are elsewhere.
+    """
     if "--help" in line.split():
         return argparse.Namespace(help=True)
-    if words and words[0] in ("-c", "--cluster"):
-        if len(words) < 2:
-            raise MagicError(f"%mpreg faults: {words[0]} names a cluster, and none is named")
-        return argparse.Namespace(help=False, cluster=words[1], line=words[2] if len(words) > 2 else "")
-    return argparse.Namespace(help=False, cluster=None, line=line)
+    named = _WHICH_CLUSTER.search(line)
+    if named is None:
+        return argparse.Namespace(help=False, cluster=None, line=line)
+    option, cluster = named.groups()
+    if not cluster:
+        raise MagicError(f"%mpreg faults: {option} names a cluster, and none is named")
+    return argparse.Namespace(help=False, cluster=cluster, line=line[: named.start()] + line[named.end() :])
 
 
 def _fault_log(cluster: LocalCluster) -> pd.DataFrame:

@@ -396,7 +396,7 @@ class Welcome(_Message, frozen=True, tag="welcome"):
 
     u: str
     members: tuple[Member, ...]
-    node: NodeName = NodeName("")
+    node: NodeName
     """Who says so."""
 
 

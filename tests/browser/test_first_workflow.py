@@ -53,6 +53,13 @@ def test_a_click_on_a_step_opens_it(lab: Lab):
     expect(panel).to_contain_text("process")
     expect(panel).to_contain_text("kept 342 of 344 penguins")
     lab.screenshot("first_step", view)
+
+    # Beside the panel there is little room: what stands behind the bars is not cut off.
+    view.get_by_role("tab", name="Latency").click()
+    totals = view.locator(".mpreg-share-text")
+    expect(totals).to_have_count(4)
+    assert totals.evaluate_all("all => all.every((total) => total.scrollWidth <= total.clientWidth)")
+
     lab.page.keyboard.press("Escape")
     expect(panel).to_be_hidden()
 

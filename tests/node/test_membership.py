@@ -447,6 +447,18 @@ def test_a_suspect_that_speaks_on_another_connection_is_not_lost_as_long_as_it_d
     assert now_s < 11 * TIMING.least_suspicion_s + TIMING.longest_suspicion * TIMING.least_suspicion_s
 
 
+def test_who_is_spoken_to_on_another_connection_is_not_alone():
+    table = knowing(B)
+    table.start(0.0)
+    now_s = 0.0
+    while now_s < TIMING.silence_s + 2 * TIMING.least_suspicion_s:
+        table.spoke(B, now_s, now_s)
+        table.tick(now_s)
+        now_s += TIMING.pause_s / 2
+
+    assert table.take_events() == []
+
+
 def test_a_helper_to_which_the_target_speaks_on_another_connection_says_that_it_is_there():
     table = knowing(B, C)
     table.handle(PingRequest(B, 7, C), 0.0)

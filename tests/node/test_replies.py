@@ -121,7 +121,7 @@ BOTH = {
     "cancel calls of an unknown run": Case(CancelCalls(RUN, (0, 99, -1)), []),
     "a reply that nobody asked for": Case(Done("7"), ["Refused ProtocolError"]),
     "a value that nobody asked for": Case(Fetched("7", ARGUMENTS), ["Refused ProtocolError"]),
-    "a welcome that nobody asked for": Case(Welcome("7", ()), ["Refused ProtocolError"]),
+    "a welcome that nobody asked for": Case(Welcome("7", (), THERE), ["Refused ProtocolError"]),
     "a refusal of nothing": Case(Refused("7", Payload.of_error(KeyError("x"))), []),
     "an answer to an attach to a node": Case(Attached("7", "life"), ["Refused ProtocolError"]),
     "an update to a node": Case(RunUpdate(RUN, ()), ["Refused ProtocolError"]),

@@ -275,6 +275,30 @@ def test_faults_are_done_in_their_order_and_listed(shell: InteractiveShell):
     assert "%mpreg faults cut A B" in printed(shell, "%mpreg faults cut --help")
 
 
+@pytest.mark.parametrize("line", ["-c first kill a", "kill a -c first", "kill a --cluster=first; heal", "-c first"])
+def test_faults_name_their_cluster_before_or_behind_them(shell: InteractiveShell, line: str):
+    run(shell, "%mpreg start a --name first")
+    run(shell, "%mpreg start b --name second --as other")
+    first = shell.user_ns["cluster"]
+
+    printed(shell, f"%mpreg faults {line}")
+
+    assert [type(done.action).__name__ for done in first.faults.log][:1] == (["Kill"] if "kill" in line else [])
+    assert not shell.user_ns["other"].faults.log
+    assert "names a cluster, and none is named" in failed(shell, "%mpreg faults heal -c")
+
+
+def test_what_was_sought_on_the_newest_cluster_may_be_on_another(shell: InteractiveShell):
+    run(shell, "%mpreg start a --name first")
+    assert "Several clusters" not in failed(shell, "%mpreg kill b")
+    run(shell, "%mpreg start b --name second --as other")
+
+    hint = "Several clusters run: first, second. -c says which is meant; else it is the newest"
+    assert hint in failed(shell, "%mpreg kill a")
+    assert hint in failed(shell, "%%mpreg_workflow\nx = zebra()")
+    assert "Several clusters" not in failed(shell, "%%mpreg_workflow\nx = 3")
+
+
 def test_faults_with_times_are_a_script_that_nobody_waits_for(shell: InteractiveShell):
     run(shell, "%mpreg start a b")
     cluster = shell.user_ns["cluster"]

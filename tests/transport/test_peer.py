@@ -108,7 +108,7 @@ async def test_a_request_gets_the_reply_with_its_u(ends):
 
 @pytest.mark.parametrize(
     "reply",
-    [Fetched("1", Payload.of(5)), Described("1", "c", "n", ()), Done("1"), Welcome("1", ())],  # type: ignore[arg-type]
+    [Fetched("1", Payload.of(5)), Described("1", "c", "n", ()), Done("1"), Welcome("1", (), "n")],  # type: ignore[arg-type]
 )
 async def test_each_kind_of_reply_ends_a_request(ends, reply):
     one, other = ends
