@@ -281,18 +281,33 @@ def kinds(run: Run) -> list[str]:
     return [fault.kind.value for fault in run.record.faults if fault.kind.value != "suspected"]
 
 
-def under_way(cluster: LocalCluster, seconds: float = 0.3, **options) -> Run:
-    """A run of one step on b, which runs."""
-    cluster.register(time.sleep, name="nap", resources="w")
-    run = cluster.submit(Workflow([Step("s", "nap", (seconds,), **options)]))
+@pytest.fixture
+def gate(tmp_path: Path) -> Iterator[Path]:
+    """A file for which steps wait, in whatever process."""
+    path = tmp_path / "gate"
+    yield path
+    path.touch()
+
+
+def under_way(cluster: LocalCluster, gate: Path, *, client: Client | None = None, **options) -> Run:
+    """A run of one step on b, which runs until the gate is opened."""
+    name = str(gate)
+
+    def stay() -> None:
+        while not Path(name).exists():
+            time.sleep(0.01)
+
+    cluster.register(stay, resources="w")
+    run = (client or cluster).submit(Workflow([Step("s", "stay", **options)]))
     until(lambda: run.record.steps[STEP].status == "running")
     return run
 
 
-def test_a_run_has_what_befell_the_cluster_meanwhile(cluster):
-    run = under_way(cluster)
+def test_a_run_has_what_befell_the_cluster_meanwhile(cluster, gate):
+    run = under_way(cluster, gate)
     cluster.faults.delay("a", "c", 0.001)
     cluster.faults.heal()
+    gate.touch()
 
     faults = ended(run).record.faults
 
@@ -307,25 +322,26 @@ def test_a_run_has_what_befell_the_cluster_meanwhile(cluster):
     assert list(run.faults["text"]) == [fault.text for fault in faults]
 
 
-def test_a_run_that_ends_by_a_fault_has_it(cluster):
-    run = under_way(cluster, 20.0)
+def test_a_run_that_ends_by_a_fault_has_it(cluster, gate):
+    run = under_way(cluster, gate)
     cluster.kill("b")
 
     assert kinds(ended(run)) == ["kill", "lost"]
     assert isinstance(run.exception, NodeLostError)
 
 
-def test_a_run_whose_entry_node_is_killed_has_that_too(cluster):
-    run = under_way(cluster, 20.0)
+def test_a_run_whose_entry_node_is_killed_has_that_too(cluster, gate):
+    run = under_way(cluster, gate)
     cluster.kill("a")
 
     assert kinds(ended(run)) == ["kill"]
     assert isinstance(run.exception, ConnectionLostError)
 
 
-def test_a_node_that_is_restarted_while_it_lives_is_stopped_and_comes_back(cluster):
-    run = under_way(cluster, retries=3, wait_for_s=PATIENCE_S)
+def test_a_node_that_is_restarted_while_it_lives_is_stopped_and_comes_back(cluster, gate):
+    run = under_way(cluster, gate, retries=3, wait_for_s=PATIENCE_S)
     cluster.restart("b")
+    gate.touch()
 
     told = kinds(ended(run))
     assert told.index("kill") < told.index("restart")
@@ -344,26 +360,26 @@ def test_what_began_before_a_run_and_lasts_is_in_it_from_before_its_begin(cluste
     assert fault.now_s < 0.0
 
 
-def test_runs_of_other_clients_have_it_and_runs_that_have_ended_do_not(cluster):
+def test_runs_of_other_clients_have_it_and_runs_that_have_ended_do_not(cluster, gate):
     before = cluster.run(Workflow([Step("s", "echo", (1,))]))
-    cluster.register(time.sleep, name="nap", resources="w")
     with Client(cluster.url, token=cluster.token) as client:
-        run = client.submit(Workflow([Step("s", "nap", (0.3,))]))
-        until(lambda: run.record.steps[STEP].status == "running")
+        run = under_way(cluster, gate, client=client)
         cluster.faults.delay("b", "c", 0.001)
+        gate.touch()
 
         assert kinds(ended(run)) == ["delay"]
     assert before.record.faults == ()
 
 
-def test_a_pause_is_in_the_run_from_when_it_began_though_the_entry_node_was_halted():
+def test_a_pause_is_in_the_run_from_when_it_began_though_the_entry_node_was_halted(gate):
     with LocalCluster(NODES, processes=True) as cluster:
-        run = under_way(cluster, 1.0)
+        run = under_way(cluster, gate)
         for node in ("a", "b"):
             cluster.pause(node)
         cluster.faults.delay("b", "c", 0.001)
         for node in ("b", "a"):
             cluster.resume(node)
+        gate.touch()
 
         faults = [fault for fault in ended(run).record.faults if not fault.kind.noticed]
 
