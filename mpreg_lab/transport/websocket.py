@@ -11,7 +11,6 @@ import contextlib
 import logging
 import ssl
 from collections.abc import AsyncIterator
-from functools import cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -163,6 +162,7 @@ class WebSocketListener(Listener):
         self._server: Server | None = None
         self._starting: asyncio.Task[None] | None = None
         self._watched = False
+        self._threshold = _Threshold()
 
     async def serve(self, *, when_asked: bool = False) -> None:
         if when_asked:
@@ -187,7 +187,7 @@ class WebSocketListener(Listener):
             self._take,
             sock=self._socket,
             ssl=self._context,
-            create_connection=_bounded(),
+            create_connection=_bounded(self._threshold),
             process_request=self._judge,
             open_timeout=OPEN_TIMEOUT_S,
             max_size=self._max_frame_bytes,
@@ -207,11 +207,13 @@ class WebSocketListener(Listener):
         asyncio.get_running_loop().remove_reader(self._socket)
         await asyncio.sleep(0)
         self._server.close(close_connections=False)
+        self._threshold.close()
         # websockets closes the port in a task that then waits for the connections; the first half is enough.
         await asyncio.sleep(0)
 
     async def _take(self, websocket: ServerConnection) -> None:
         assert websocket.request is not None
+        self._threshold.leave(websocket.transport)
         self._socket.let_in(websocket.transport.get_extra_info("socket").fileno())
         host, port = (websocket.remote_address or ("?", 0))[:2]
         trusted = self._door.trusts(websocket.request.headers.get_all)
@@ -284,13 +286,42 @@ class WebSocketTransport(Transport):
         return WebSocketListener(host, port, accept, door, server_context(tls), max_frame_bytes)
 
 
-@cache
-def _bounded() -> type[ServerConnection]:
-    """A connection that reads no more than a handshake should have, until that is over."""
+class _Threshold:
+    """Connections that are not let in yet: when the listener closes, nobody else would end a handshake that hangs."""
+
+    def __init__(self) -> None:
+        self._transports: set[asyncio.Transport] = set()
+        self._closed = False
+
+    def step_on(self, transport: asyncio.Transport) -> None:
+        if self._closed:
+            transport.abort()
+        else:
+            self._transports.add(transport)
+
+    def leave(self, transport: asyncio.Transport) -> None:
+        self._transports.discard(transport)
+
+    def close(self) -> None:
+        self._closed = True
+        for transport in tuple(self._transports):
+            transport.abort()
+
+
+def _bounded(threshold: _Threshold) -> type[ServerConnection]:
+    """A connection that is on the threshold, and reads no more than a handshake should have, until that is over."""
     from websockets.asyncio.server import ServerConnection
 
     class Bounded(ServerConnection):
         _read_bytes = 0
+
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            super().connection_made(transport)
+            threshold.step_on(self.transport)
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            threshold.leave(self.transport)
+            super().connection_lost(exc)
 
         def data_received(self, data: bytes) -> None:
             if self.request is None:

@@ -273,3 +273,21 @@ async def test_a_listener_that_nobody_asked_closes():
 
     with pytest.raises(ConnectError, match="nobody listens"):
         await WebSocketTransport().connect(listener.url)
+
+
+async def test_who_is_not_let_in_yet_when_it_closes_is_hung_up_on(monkeypatch):
+    monkeypatch.setattr("mpreg_lab.transport.door.OPEN_TIMEOUT_S", 1e6)
+    monkeypatch.setattr("mpreg_lab.transport.websocket.OPEN_TIMEOUT_S", 1e6)
+    listener = transport.listen("ws://127.0.0.1:0", lambda connection: None, token=TOKEN)
+    await listener.serve()
+    tasks = asyncio.all_tasks()
+    host, _, port = listener.url.removeprefix("ws://").rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    while asyncio.all_tasks() == tasks:  # noqa: ASYNC110  # nobody tells when a connection is taken
+        await asyncio.sleep(0)
+
+    await listener.close()
+
+    assert await reader.read() == b""
+    writer.close()
+    await writer.wait_closed()
