@@ -379,6 +379,8 @@ def test_a_pause_is_in_the_run_from_when_it_began_though_the_entry_node_was_halt
         cluster.faults.delay("b", "c", 0.001)
         for node in ("b", "a"):
             cluster.resume(node)
+        # What was said to the halted node is in its socket, and it reads that as it reads of the end of the step.
+        until(lambda: any(fault.text == "a resumed" for fault in run.record.faults))
         gate.touch()
 
         faults = [fault for fault in ended(run).record.faults if not fault.kind.noticed]
