@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from typing import Any, Protocol
 
 from mpreg_lab.client.run import Run
@@ -101,21 +102,22 @@ def _tell(notebook: Notebook, name: str) -> None:
         MagicError: If it did not end well.
     """
     # A session of its own: the Stop button of a notebook interrupts all processes of the kernel's, and then we do.
-    with subprocess.Popen(
-        [sys.executable, "-u", "-X", "utf8", "-m", "mpreg_lab", "demo", name],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        encoding="utf-8",
-        start_new_session=True,
-    ) as story:
+    with (
+        subprocess.Popen(
+            [sys.executable, "-u", "-X", "utf8", "-m", "mpreg_lab", "demo", name],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            start_new_session=True,
+        ) as story,
+        ExitStack() as unless_it_is_told,
+    ):
+        unless_it_is_told.callback(_interrupt, story)
         assert story.stdout is not None
-        try:
-            for line in story.stdout:
-                notebook.say(line.rstrip("\n"))
-        except BaseException:
-            _interrupt(story)
-            raise
+        for line in story.stdout:
+            notebook.say(line.rstrip("\n"))
+        unless_it_is_told.pop_all()
     if story.returncode:
         raise MagicError(f"%mpreg demo: the example {name!r} has failed; what it printed stands above")
 
