@@ -55,7 +55,8 @@ class Child:
             )
         except OSError as exc:
             raise ClusterError(f"cannot start a process for node {name!r}: {exc}") from exc
-        threading.Thread(target=self._wait, name=f"mpreg-waits-{name}", daemon=True).start()
+        self._waits = threading.Thread(target=self._wait, name=f"mpreg-waits-{name}", daemon=True)
+        self._waits.start()
 
     async def open(self) -> None:
         """Begin to read what it says and prints, and tell it where to import from."""
@@ -132,6 +133,8 @@ class Child:
         self.signal(signal.SIGKILL)
         try:
             await asyncio.shield(self._ended)
+            # It has said so, and has nothing left to do.
+            self._waits.join()
         finally:
             # Also when nobody waits for it any more, as in a launch that is interrupted.
             self._close()

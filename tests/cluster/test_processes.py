@@ -341,7 +341,7 @@ def test_after_stop_no_process_thread_or_file_is_left():
     process = psutil.Process()
     with launched(1):
         pass  # whatever is loaded once and kept is there now
-    threads, files = threading.active_count(), process.num_fds()
+    threads, files = set(threading.enumerate()), process.num_fds()
     with launched(2) as (cluster, children):
         cluster.register(os.getpid, name="where")
         cluster.call("where")
@@ -349,8 +349,8 @@ def test_after_stop_no_process_thread_or_file_is_left():
 
     assert len(children) == 2
     assert not any(child.is_running() for child in children)
-    assert threading.active_count() == threads
-    assert process.num_fds() == files
+    assert set(threading.enumerate()) <= threads
+    assert process.num_fds() <= files
     with pytest.raises(ClusterStoppedError):
         cluster.kill("node-1")
 
@@ -367,7 +367,7 @@ def test_a_node_that_crashed_can_be_restarted_and_leaves_nothing_behind():
         cluster.register(os.getpid, name="where")
 
         assert cluster.run(on("node-2", "where"))["step"] not in (child.pid, os.getpid())
-        assert process.num_fds() == files
+        assert process.num_fds() <= files
 
 
 @pytest.mark.parametrize("paused", [False, True])
@@ -386,12 +386,12 @@ def test_stop_ends_nodes_that_hang(paused):
 
 def test_a_process_that_does_not_come_up_says_why(monkeypatch):
     monkeypatch.setenv("PYTHONHASHSEED", "nonsense")
-    others, threads = nodes_of(), threading.active_count()
+    others, threads = nodes_of(), set(threading.enumerate())
 
     with pytest.raises(ClusterError, match=r"(?s)process of node 'node-1' ended with code 1.*PYTHONHASHSEED"):
         LocalCluster(2, processes=True)
     assert nodes_of() == others
-    assert threading.active_count() == threads
+    assert set(threading.enumerate()) <= threads
 
 
 @pytest.mark.parametrize("busy", [False, True])
