@@ -78,15 +78,15 @@ def _status(notebook: Notebook, options: argparse.Namespace) -> None:
 
 
 def _nodes(notebook: Notebook, options: argparse.Namespace) -> pd.DataFrame:
-    import pandas as pd
+    from .table import Table
 
     members = _members(any_cluster(notebook.names, options.cluster))
     rows = [(m.name, ", ".join(m.resources), ", ".join(f.name for f in m.functions), m.slots) for m in members]
-    return pd.DataFrame(rows, columns=["node", "resources", "functions", "slots"]).set_index("node")
+    return Table(rows, columns=["node", "resources", "functions", "slots"]).set_index("node")
 
 
 def _functions(notebook: Notebook, options: argparse.Namespace) -> pd.DataFrame:
-    import pandas as pd
+    from .table import Table
 
     holders: dict[str, list[str]] = {}
     infos = {}
@@ -98,7 +98,7 @@ def _functions(notebook: Notebook, options: argparse.Namespace) -> pd.DataFrame:
         (name, info.signature, ", ".join(info.resources), ", ".join(holders[name]), info.doc.partition("\n")[0])
         for name, info in infos.items()
     ]
-    return pd.DataFrame(rows, columns=["function", "signature", "resources", "nodes", "doc"]).set_index("function")
+    return Table(rows, columns=["function", "signature", "resources", "nodes", "doc"]).set_index("function")
 
 
 def _view(notebook: Notebook, options: argparse.Namespace) -> object:
@@ -196,10 +196,10 @@ def _read_faults(line: str) -> argparse.Namespace:
 
 
 def _fault_log(cluster: LocalCluster) -> pd.DataFrame:
-    import pandas as pd
+    from .table import Table
 
     rows = [(round(done.at_s, 3), written(done.action), done.error) for done in cluster.faults.log]
-    return pd.DataFrame(rows, columns=["at_s", "action", "error"])
+    return Table(rows, columns=["at_s", "action", "error"])
 
 
 # --- the rest -----------------------------------------------------------------------------------------------------
@@ -216,7 +216,7 @@ def _config(notebook: Notebook, options: argparse.Namespace) -> pd.DataFrame:
 
 
 def _settings_table(only: str | None = None) -> pd.DataFrame:
-    import pandas as pd
+    from .table import Table
 
     now, first = settings.current(), settings.Settings()
     rows = [
@@ -224,7 +224,7 @@ def _settings_table(only: str | None = None) -> pd.DataFrame:
         for key, setting in settings.SETTINGS.items()
         if only in (None, key)
     ]
-    return pd.DataFrame(rows, columns=["setting", "value", "at first", "what it is"]).set_index("setting")
+    return Table(rows, columns=["setting", "value", "at first", "what it is"]).set_index("setting")
 
 
 def _word(value: object) -> str:

@@ -11,6 +11,7 @@ from mpreg_lab.client.run import Run
 from mpreg_lab.client.saved import SavedRun
 from mpreg_lab.client.views import ComparisonView
 from mpreg_lab.errors import MagicError
+from mpreg_lab.workflow.record import RunStatus
 
 from .command import CLUSTER, OUT, WHICH, Command, Notebook, history, run_argument
 from .options import Argument, Kind, Syntax, seconds
@@ -90,11 +91,27 @@ def _wait(notebook: Notebook, options: argparse.Namespace) -> SavedRun:
 
 
 def _cancel(notebook: Notebook, options: argparse.Namespace) -> None:
+    if options.run is not None:
+        _cancel_one(notebook, options)
+        return
     under_way = [run for run in history(notebook.names, options.cluster) if isinstance(run, Run) and not run.done]
     for run in under_way:
         run.cancel()
     count = len(under_way)
     notebook.say(f"cancelled {count} run{'' if count == 1 else 's'}" if count else "no run goes on")
+
+
+def _cancel_one(notebook: Notebook, options: argparse.Namespace) -> None:
+    run = notebook.run_called(options.run, options.cluster)
+    if run.status is not RunStatus.RUNNING:
+        notebook.say(f"{options.run} does not go on: it is {run.status}")
+    elif isinstance(run, Run):
+        run.cancel()
+        notebook.say(f"cancelled {options.run}")
+    else:
+        raise MagicError(
+            f"%mpreg cancel: {options.run} is what was saved of a run that went on. Nothing of it runs here"
+        )
 
 
 # --- files --------------------------------------------------------------------------------------------------------
@@ -206,7 +223,21 @@ RUN_COMMANDS = (
         Syntax("%mpreg wait", "Wait for a detached run, and show it; Stop cancels it.", (_RUN, CLUSTER)),
         _wait,
     ),
-    Command(Syntax("%mpreg cancel", "Cancel all runs that go on, such as detached ones.", (WHICH,)), _cancel),
+    Command(
+        Syntax(
+            "%mpreg cancel",
+            "Cancel a run that goes on, such as a detached one.",
+            (
+                run_argument("run", "a variable that holds it, or its place in %mpreg runs; else all that go on"),
+                CLUSTER,
+            ),
+            (
+                ("%mpreg cancel", "all runs that go on"),
+                ("%mpreg cancel training", "the one that the variable `training` holds; %mpreg cancel -1 is the last"),
+            ),
+        ),
+        _cancel,
+    ),
     Command(
         Syntax(
             "%mpreg export",

@@ -172,6 +172,7 @@ LINES: dict[str, tuple[Line, str]] = {
     "help fa‸": (MPREG, "faults"),
     "compare ‸": (MPREG, "run --cluster --help"),
     "compare run r‸": (MPREG, "run"),
+    "cancel ‸": (MPREG, "run --cluster --help"),
     "run run --only ‸": (MPREG, "graph timeline latency frame events faults"),
     "rerun run --from ‸": (MPREG, "scores report"),
     "rerun --from sc‸": (MPREG, "scores"),

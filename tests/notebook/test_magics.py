@@ -161,6 +161,19 @@ def test_nodes_and_functions_are_tables(shell: InteractiveShell):
     }
 
 
+def test_a_notebook_shows_long_texts_of_tables_whole(shell: InteractiveShell):
+    run(shell, "%mpreg start " + " ".join(f"worker-{i}" for i in range(12)))
+    names = [f"function_number_{i}" for i in range(14)]
+    for name in names:
+        run(shell, f"cluster.register(print, name={name!r})")
+
+    nodes, functions = run(shell, "%mpreg nodes"), run(shell, "%mpreg functions")
+
+    assert ", ".join(names) in nodes._repr_html_()  # type: ignore[attr-defined]
+    assert ", ".join(names) in nodes.head(1)._repr_html_()  # type: ignore[attr-defined]
+    assert ", ".join(nodes.index) in functions._repr_html_()  # type: ignore[attr-defined]
+
+
 def test_status_and_stop(shell: InteractiveShell):
     run(shell, "%mpreg start 1 --name x")
     with capture_output() as shown:
@@ -264,6 +277,25 @@ def test_runs_are_listed_shown_again_and_cancelled(shell: InteractiveShell):
     assert endless.join()  # type: ignore[attr-defined]
     assert endless.status == "cancelled"  # type: ignore[attr-defined]
     assert printed(shell, "%mpreg cancel") == "no run goes on\n"
+
+
+def test_one_run_of_several_is_cancelled(shell: InteractiveShell):
+    run(shell, "%mpreg start 1")
+    run(shell, "%%mpreg_functions\nimport asyncio\nasync def hang(): await asyncio.Event().wait()")
+    first, second, third = (run(shell, f"%%mpreg_workflow --detach -o {name}\na = hang()") for name in "xyz")
+
+    assert printed(shell, "%mpreg cancel x") == "cancelled x\n"
+    assert first.join()  # type: ignore[attr-defined]
+    assert [each.status for each in (first, second, third)] == ["cancelled", "running", "running"]  # type: ignore[attr-defined]
+    assert printed(shell, "%mpreg cancel x") == "x does not go on: it is cancelled\n"
+    assert printed(shell, "%mpreg cancel -1 -c cluster") == "cancelled -1\n"
+    assert third.join()  # type: ignore[attr-defined]
+    assert second.status == "running"  # type: ignore[attr-defined]
+    run(shell, "saved = type(y).from_json(y.to_json())")
+    assert "saved is what was saved of a run that went on" in failed(shell, "%mpreg cancel saved")
+    assert "there is no run 'yy'" in failed(shell, "%mpreg cancel yy")
+    assert "cluster is no run, but a value of type LocalCluster" in failed(shell, "%mpreg cancel cluster")
+    assert printed(shell, "%mpreg cancel") == "cancelled 1 run\n"
 
 
 def test_faults_are_done_in_their_order_and_listed(shell: InteractiveShell):
