@@ -24,7 +24,7 @@ types: $(VENV)/bin/mpreg-lab
 
 notebooks: $(VENV)/bin/mpreg-lab
 	$(VENV)/bin/python scripts/notebooks.py --check
-	$(RUN) pytest -n 2 --dist loadfile --nbval --nbval-sanitize-with notebooks/nbval_sanitize.cfg -q notebooks
+	$(RUN) pytest -p tests.kernel_ports -n 2 --dist loadfile --nbval --nbval-sanitize-with notebooks/nbval_sanitize.cfg -q notebooks
 
 test: $(VENV)/bin/mpreg-lab
 	$(RUN) pytest -n 2 --dist loadfile

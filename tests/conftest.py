@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 
+import tests.kernel_ports  # noqa: F401  # for the kernels that they start
+
 
 def pytest_configure() -> None:
     """Let interrupts interrupt: a shell that starts us in the background has them ignored, and so would Python."""
