@@ -40,6 +40,13 @@ INTERVALS = """
   };
   window.clearInterval = (id) => { window.ticking.delete(id); clear(id); };
 """
+UNCOVERED = """
+  (box) => {
+    const { left, right, top, bottom } = box.querySelector('.mpreg-box').getBoundingClientRect();
+    const corners = [[left + 4, top + 4], [right - 4, top + 4], [left + 4, bottom - 4], [right - 4, bottom - 4]];
+    return corners.every(([x, y]) => box.contains(document.elementFromPoint(x, y)));
+  }
+"""
 
 
 def view_of(lab: Lab, cell: int) -> Locator:
@@ -158,8 +165,9 @@ def test_a_failed_run_is_looked_into_mended_and_run_again(lab: Lab):
     # Without its kernel the picture stays, and says what it cannot do any more.
     lab.page.evaluate("jupyterapp.shell.currentWidget.sessionContext.shutdown()")
     box(view, "rows").click()
-    panel.get_by_role("button", name="Show", exact=True).click()
-    expect(view).to_contain_text(re.compile("The kernel (has not answered|that ran this is gone)"))
+    expect(view).to_contain_text("The kernel that ran this is gone")
+    for name in ("Show", "Re-run from here"):
+        expect(panel.get_by_role("button", name=name, exact=True)).to_be_disabled()
     lab.screenshot("live_gone", view)
 
     lab.read("again_saved.ipynb", saved)
@@ -171,6 +179,33 @@ def test_a_failed_run_is_looked_into_mended_and_run_again(lab: Lab):
     for static in statics.all():
         expect(static).to_be_visible()
     lab.screenshot("saved_again")
+
+
+def test_a_run_that_went_with_its_kernel_says_so_and_stands_still(lab: Lab):
+    lab.page.add_init_script(INTERVALS)
+    lab.start()
+    detached = BLOCKED.replace("-o run", "-o run --detach")
+    lab.open("restarted.ipynb", notebook_of([SETUP, detached]))
+    assert lab.run_all()
+    view = view_of(lab, 1)
+    expect(view.locator(".mpreg-headline")).to_contain_text("7 of 8 done, 1 running")
+
+    # The panel leaves room for what is opened, and so do the tools of the graph.
+    for name in ("scores[5]", "last"):
+        box(view, name).click()
+        expect(view.locator(".mpreg-panel-title")).to_have_text(name)
+        assert box(view, name).evaluate(UNCOVERED)
+    lab.screenshot("live_uncovered", view)
+
+    lab.restart()
+
+    expect(view).to_contain_text("The kernel that ran this is gone")
+    for name in ("Cancel", "Fold all"):
+        expect(view.get_by_role("button", name=name, exact=True)).to_be_disabled()
+    assert lab.page.evaluate("window.ticking.size") == 0
+    box(view, "rows").click()
+    expect(view.get_by_role("button", name="Show", exact=True)).to_be_disabled()
+    lab.screenshot("live_restarted", view)
 
 
 def test_a_thousand_steps(lab: Lab):

@@ -5,6 +5,7 @@
 
 const MARGIN = 14;
 const TALLEST = 470; // px of the picture; more scrolls.
+const UNHEARD = "The kernel that showed this is gone: nothing can be done from here any more. Run the cell again.";
 
 // --- small tools ---------------------------------------------------------------------------------------------------
 
@@ -322,7 +323,7 @@ class ClusterView {
     this.heal = element("button", { class: "mpreg-cluster-act", type: "button", hidden: true, onclick: () => this.send({ verb: "heal_all" }) }, "Heal all links");
     this.add = element("button", { class: "mpreg-cluster-act", type: "button", hidden: true, onclick: () => this.open({ add: true }) }, "Add a node");
     this.notice = element("span", { role: "alert" });
-    const dismiss = () => ((this.dismissed = this.model.get("notice").number), this.drawNotice());
+    const dismiss = () => ((this.dismissed = this.model.get("notice").number), (this.unheard = false), this.drawNotice());
     const close = element("button", { class: "mpreg-quiet", type: "button", "aria-label": "Dismiss", onclick: dismiss }, "✕");
     this.strip = element("div", { class: "mpreg-notice", hidden: true }, this.notice, close);
     this.picture = new Picture(this);
@@ -409,9 +410,9 @@ class ClusterView {
 
   drawNotice() {
     const notice = this.model.get("notice");
-    const text = this.dismissed === notice.number ? "" : (notice.text ?? "");
+    const text = this.unheard ? UNHEARD : this.dismissed === notice.number ? "" : (notice.text ?? "");
     this.strip.hidden = !text;
-    this.strip.classList.toggle("mpreg-notice-failed", Boolean(notice.failed));
+    this.strip.classList.toggle("mpreg-notice-failed", Boolean(this.unheard || notice.failed));
     write(this.notice, text);
     // A node that was added is there: its form has done its work.
     if (this.opened?.add && this.ordered === "add" && notice.number > this.before && !notice.busy) {
@@ -446,7 +447,12 @@ class ClusterView {
   send(order) {
     this.ordered = order.verb;
     this.before = this.model.get("notice").number ?? 0;
-    this.model.send({ kind: "do", ...order });
+    try {
+      this.model.send({ kind: "do", ...order });
+    } catch {
+      this.unheard = true;
+      this.drawNotice();
+    }
   }
 
   resize(width) {

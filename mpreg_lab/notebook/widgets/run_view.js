@@ -118,7 +118,8 @@ class GraphTab {
     this.strip.addEventListener("click", () => run.open(this.firstFailed));
     this.note = element("div", { class: "mpreg-strip", hidden: true, role: "status" });
     const strips = element("div", { class: "mpreg-strips" }, this.note, this.strip);
-    this.element = element("div", { class: "mpreg-graph-tab" }, this.pane, strips, this.tools());
+    this.toolbar = this.tools();
+    this.element = element("div", { class: "mpreg-graph-tab" }, this.pane, strips, this.toolbar);
     this.listen();
   }
 
@@ -133,18 +134,24 @@ class GraphTab {
     const { folds } = this.scene;
     const closed = folds.some((fold) => fold.closed);
     const names = folds.map((fold) => fold.name);
-    const fold = folds.length ? button(closed ? "Show all steps" : "Show each fan-out as one box", closed ? "Unfold all" : "Fold all", () => this.run.fold(names, !closed)) : null;
+    this.foldAll = folds.length ? button(closed ? "Show all steps" : "Show each fan-out as one box", closed ? "Unfold all" : "Fold all", () => this.run.fold(names, !closed)) : null;
+    this.disableFolds();
     const pressed = { "aria-pressed": String(this.critical) };
     this.criticalButton = button("Show the chain of steps that took the longest", "Critical path", () => this.showCritical(!this.critical), pressed);
     return element(
       "div",
       { class: "mpreg-tools", role: "toolbar", "aria-label": "Graph" },
-      fold,
+      this.foldAll,
       this.criticalButton,
       button("Zoom out (Ctrl and the wheel)", "−", () => this.zoom(1 / 1.25), { "aria-label": "Zoom out" }),
       button("Show the whole graph", "Fit", () => this.fitAll()),
       button("Zoom in (Ctrl and the wheel)", "+", () => this.zoom(1.25), { "aria-label": "Zoom in" }),
     );
+  }
+
+  // Where everything is, is computed in the kernel.
+  disableFolds() {
+    if (this.foldAll) this.foldAll.disabled = this.run.gone;
   }
 
   arrowHeads() {
@@ -318,6 +325,18 @@ class GraphTab {
     const past = (low, high, from, to) => (low < from ? low - from : high > to ? Math.min(high - to, low - from) : 0);
     this.pane.scrollLeft += past(box.left - 12, box.right + 12, pane.left, pane.right);
     this.pane.scrollTop += past(box.top - 12, box.bottom + 12, pane.top, pane.bottom);
+    this.uncover(index);
+  }
+
+  // Beneath the tools a box could be neither read nor clicked.
+  uncover(index) {
+    const [box, tools] = [this.nodes[index].group, this.toolbar].map((part) => part.getBoundingClientRect());
+    const under = box.bottom + 6 - tools.top;
+    if (under <= 0 || box.right < tools.left || box.left > tools.right) return;
+    const { scrollHeight, clientHeight, scrollTop } = this.pane;
+    const missing = Math.max(0, under - (scrollHeight - clientHeight - scrollTop));
+    this.svg.style.marginBottom = `${parseFloat(getComputedStyle(this.svg).marginBottom) + missing}px`;
+    this.pane.scrollTop += under;
   }
 
   // --- what a step needs, and what needs it ---
@@ -882,12 +901,12 @@ class Panel {
     const answer = (what) => this.answers.get(`${what} ${i}`);
     const sections = [
       ["facts", [own, detail.because, detail.fault], () => this.facts(i, detail)],
-      run.able.includes("rerun") && run.state.status !== "running" && ["rerun", answer("rerun")?.version, () => this.rerun(i)],
-      failure && ["trace", [failure, answer("trace")?.version], () => this.error(i, failure)],
+      run.able.includes("rerun") && run.state.status !== "running" && ["rerun", [answer("rerun")?.version, run.gone], () => this.rerun(i)],
+      failure && ["trace", [failure, answer("trace")?.version, run.gone], () => this.error(i, failure)],
       attempts && ["attempts", attempts, () => this.attempts(attempts)],
       run.scene.steps[i].arguments.length && ["arguments", i, () => this.arguments(run.scene.steps[i].arguments)],
-      SUCCEEDED.has(steps.status[i]) && ["result", [i, result, answer("result")?.version, run.able], () => this.result(i, result)],
-      printed && ["printed", [printed, answer("printed")?.version], () => this.printed(i, detail)],
+      SUCCEEDED.has(steps.status[i]) && ["result", [i, result, answer("result")?.version, run.able, run.gone], () => this.result(i, result)],
+      printed && ["printed", [printed, answer("printed")?.version, run.gone], () => this.printed(i, detail)],
       this.times(i).length && ["times", own, () => this.section("Times", "", this.timesTable(i))],
     ];
     return sections.filter(Boolean);
@@ -1002,7 +1021,9 @@ class Panel {
   askButton(what, i, text, title = null) {
     const answer = this.answers.get(`${what} ${i}`);
     const waiting = answer?.waiting ?? false;
-    const button = element("button", { class: "mpreg-ask", type: "button", title, disabled: waiting }, waiting ? "Asking the kernel…" : text);
+    const { gone } = this.run;
+    const attributes = { class: "mpreg-ask", type: "button", title: gone ? GONE : title, disabled: waiting || gone };
+    const button = element("button", attributes, waiting && !gone ? "Asking the kernel…" : text);
     button.addEventListener("click", () => this.ask(what, i));
     return button;
   }
@@ -1095,6 +1116,7 @@ class RunView {
     this.width = 0;
     this.questions = new Map();
     this.asked = 0;
+    this.gone = false; // The kernel, as far as is known: then buttons that ask it do nothing.
     this.headMark = element("span", { class: "mpreg-head-mark" });
     this.headline = element("span", { class: "mpreg-headline", role: "status" });
     this.clock = element("span", { class: "mpreg-elapsed" });
@@ -1270,6 +1292,17 @@ class RunView {
   showLost(text) {
     this.lost.hidden = !text;
     write(this.lost, text);
+    if (this.gone === (text === GONE)) return;
+    this.gone = text === GONE;
+    this.cancel.disabled = this.gone;
+    this.cancel.textContent = "Cancel";
+    this.cancel.title = this.gone ? GONE : "";
+    if (!this.scene) return;
+    this.made.Graph.disableFolds();
+    this.panel.answered += 1;
+    this.tab.update();
+    this.panel.update();
+    this.beat();
   }
 
   drawHeader() {
@@ -1292,7 +1325,7 @@ class RunView {
 
   // A clock only while something runs: a finished run costs nothing.
   beat() {
-    const going = this.state.status === "running";
+    const going = this.state.status === "running" && !this.gone;
     if (going && !this.timer) this.timer = setInterval(() => this.tick(), 200);
     if (!going) this.timer = clearInterval(this.timer);
     if (going) this.tick();
@@ -1404,6 +1437,7 @@ class RunView {
     this.opened = this.openedNode = null;
     this.panel.update();
     this.made.Graph?.showOpened();
+    this.made.Graph?.svg.style.removeProperty("margin-bottom");
     this.returnTo?.focus({ preventScroll: true });
   }
 
