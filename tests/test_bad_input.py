@@ -144,6 +144,17 @@ CELLS: dict[str, tuple[str, str]] = {
             "this raised NameError: name 'row' is not defined. Did you mean the step 'rows'?",
         ),
     ),
+    "a function of the cluster inside an argument": (
+        "a = echo([echo( 1 ), 2]) | retry(2)",
+        unreadable(
+            2,
+            "a = echo([echo( 1 ), 2]) | retry(2)",
+            "          ^^^^",
+            "'echo' is a function of the cluster, but what stands inside an argument runs in the notebook, which has "
+            "no such name. Make it a step of its own:\n            echo_1 = echo( 1 )"
+            "\n            a = echo([echo_1, 2]) | retry(2)",
+        ),
+    ),
     "an expression that raises": (
         "a = echo(1 / 0)",
         unreadable(2, "a = echo(1 / 0)", "         ^^^^^", "this raised ZeroDivisionError: division by zero"),

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from mpreg_lab.client.sync import Client
 from mpreg_lab.cluster.dask import DaskCluster, running_dask_clusters
 from mpreg_lab.cluster.local import LocalCluster, find_cluster, running_clusters
 from mpreg_lab.errors import MagicError
+from mpreg_lab.protocol.messages import Member
 
 from . import settings
 
-__all__ = ["any_cluster", "local_cluster"]
+__all__ = ["any_cluster", "local_cluster", "members"]
 
 
 def any_cluster(names: Mapping[str, object], wanted: str | None) -> LocalCluster | Client | DaskCluster:
@@ -50,3 +51,12 @@ def local_cluster(names: Mapping[str, object], wanted: str | None) -> LocalClust
             f"{wanted or cluster!r} is a {type(cluster).__name__}: its nodes live elsewhere. Name a LocalCluster"
         )
     return cluster
+
+
+def members(cluster: LocalCluster | Client | DaskCluster) -> Iterable[Member]:
+    """Its nodes; a cluster elsewhere is asked.
+
+    Raises:
+        MpregError: If it does not answer.
+    """
+    return cluster.members() if isinstance(cluster, Client) else cluster.nodes.values()

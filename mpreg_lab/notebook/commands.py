@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from mpreg_lab.client.sync import Client
@@ -12,11 +12,10 @@ from mpreg_lab.cluster.dask import DaskCluster
 from mpreg_lab.cluster.faults import Playing
 from mpreg_lab.cluster.local import LocalCluster, running_clusters
 from mpreg_lab.errors import MagicError
-from mpreg_lab.protocol.messages import Member
 from mpreg_lab.workflow.plan import did_you_mean
 
 from . import settings
-from .clusters import any_cluster, local_cluster
+from .clusters import any_cluster, local_cluster, members
 from .command import CLUSTER, WHICH, Command, Notebook
 from .demos import DEMO
 from .fault_lines import FAULTS, planned, written
@@ -80,8 +79,10 @@ def _status(notebook: Notebook, options: argparse.Namespace) -> None:
 def _nodes(notebook: Notebook, options: argparse.Namespace) -> pd.DataFrame:
     from .table import Table
 
-    members = _members(any_cluster(notebook.names, options.cluster))
-    rows = [(m.name, ", ".join(m.resources), ", ".join(f.name for f in m.functions), m.slots) for m in members]
+    rows = [
+        (m.name, ", ".join(m.resources), ", ".join(f.name for f in m.functions), m.slots)
+        for m in members(any_cluster(notebook.names, options.cluster))
+    ]
     return Table(rows, columns=["node", "resources", "functions", "slots"]).set_index("node")
 
 
@@ -90,7 +91,7 @@ def _functions(notebook: Notebook, options: argparse.Namespace) -> pd.DataFrame:
 
     holders: dict[str, list[str]] = {}
     infos = {}
-    for member in _members(any_cluster(notebook.names, options.cluster)):
+    for member in members(any_cluster(notebook.names, options.cluster)):
         for info in member.functions:
             infos[info.name] = info
             holders.setdefault(info.name, []).append(member.name)
@@ -109,7 +110,7 @@ def _unregister(notebook: Notebook, options: argparse.Namespace) -> None:
     cluster = any_cluster(notebook.names, options.cluster)
     if isinstance(cluster, Client):
         raise MagicError("%mpreg unregister: only who has launched a cluster can take functions from its nodes")
-    known = {info.name for member in _members(cluster) for info in member.functions}
+    known = {info.name for member in members(cluster) for info in member.functions}
     for name in options.functions:
         if name not in known:
             near = did_you_mean(name, sorted(known), "It has: ")
@@ -129,10 +130,6 @@ def _looked_at(notebook: Notebook, options: argparse.Namespace) -> LocalCluster 
     if isinstance(cluster, DaskCluster):
         raise MagicError("a DaskCluster has neither a view nor a cache of its own; Dask has a dashboard")
     return cluster
-
-
-def _members(cluster: LocalCluster | Client | DaskCluster) -> Iterable[Member]:
-    return cluster.members() if isinstance(cluster, Client) else cluster.nodes.values()
 
 
 # --- nodes --------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Mapping
 from types import CodeType
 from typing import TYPE_CHECKING, Any
@@ -10,15 +11,18 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from mpreg_lab.client.run import Run
-from mpreg_lab.errors import MpregError
+from mpreg_lab.client.sync import Client
+from mpreg_lab.cluster.dask import DaskCluster
+from mpreg_lab.cluster.local import LocalCluster
+from mpreg_lab.errors import MpregError, NotationError
 from mpreg_lab.types import StepName
 from mpreg_lab.workflow.model import Workflow
-from mpreg_lab.workflow.notation import Draft, parse
+from mpreg_lab.workflow.notation import Draft, Nested, parse
 from mpreg_lab.workflow.plan import levels, validate
 from mpreg_lab.workflow.record import RunRecord
 
 from .cell_errors import plainly, told
-from .clusters import any_cluster
+from .clusters import any_cluster, members
 from .settings import current
 from .view.static_html import run_html
 from .watched import watched
@@ -27,6 +31,8 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
 __all__ = ["WorkflowCell", "Written"]
+
+Cluster = LocalCluster | Client | DaskCluster
 
 
 class Written:
@@ -91,8 +97,12 @@ class WorkflowCell:
         with self._telling():
             draft = parse(self._text)
             target = any_cluster(self._shell.user_ns, cluster)
-            workflow = self._build(draft, name)
+            try:
+                workflow = self._build(draft, name)
+            except NotationError as error:
+                raise self._advised(error, draft, target) from error.__cause__
             validate(workflow)
+            self._say_what_ran_here(draft, target)
             if not (self._silent or self._plain):
                 # Loading widgets takes 0.1 s of the processor: not while the run that they show needs it.
                 from . import live as _  # noqa: F401
@@ -116,7 +126,43 @@ class WorkflowCell:
         self._lines = dict(script.lines)
         return msgspec.structs.replace(script.workflow, name=name)
 
+    def _advised(self, error: NotationError, draft: Draft, cluster: Cluster) -> NotationError:
+        """The same error; if a function of the cluster was called in the notebook, with how to have it run there."""
+        missing = error.__cause__.name if isinstance(error.__cause__, NameError) else None
+        nested = [call for call in draft.nested() if (call.root, call.line) == (missing, error.line)]
+        for call in _of_cluster(nested, cluster):
+            message = (
+                f"{call.function!r} is a function of the cluster, but what stands inside an argument runs in the "
+                "notebook, which has no such name. Make it a step of its own:"
+            )
+            return NotationError(
+                "\n    ".join([message, *call.advice]),
+                line=error.line,
+                column=error.column,
+                end_column=error.end_column,
+                text=error.text,
+                step=error.step,
+            )
+        return error
+
+    def _say_what_ran_here(self, draft: Draft, cluster: Cluster) -> None:
+        """What the notebook has too was called in it, which not everybody expects."""
+        if self._silent:
+            return
+        nested = [call for call in draft.nested() if call.root in self._shell.user_ns]
+        first = {call.function: call for call in reversed(_of_cluster(nested, cluster))}
+        for call in reversed(first.values()):
+            advice = " and ".join(call.advice)
+            ran = f"line {call.line}: {call.text} ran here, in the notebook"
+            sys.stdout.write(f"{ran}. To have the cluster run it: {advice}\n")
+
     def _evaluate(self, code: CodeType, local: Mapping[str, object]) -> object:
         names = self._shell.user_ns
         # The user's own expressions, in their own notebook.
         return eval(code, {**names, **local} if local else names)  # noqa: S307
+
+
+def _of_cluster(nested: list[Nested], cluster: Cluster) -> list[Nested]:
+    """Those whose function the cluster has; it is asked only if there are any."""
+    functions = {info.name for member in members(cluster) for info in member.functions} if nested else set()
+    return [call for call in nested if call.function in functions]

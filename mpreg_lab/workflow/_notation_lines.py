@@ -18,7 +18,7 @@ from mpreg_lab.types import FunctionName, StepName
 
 from ._notation_source import FILENAME, Source
 
-__all__ = ["Kind", "Line", "LineReader"]
+__all__ = ["Kind", "Line", "LineReader", "free_names"]
 
 Kind = Literal["step", "group", "member", "value"]
 """What a name of the notation is: a step, a fan-out, or the variable of a loop over a fan-out or over other values."""
@@ -284,7 +284,7 @@ class LineReader:
         return node
 
     def _refuse_references(self, node: ast.expr | None, message: str) -> None:
-        for name in _free_names(node) if node else ():
+        for name in free_names(node) if node else ():
             kind = self._kinds.get(name.id)
             if kind is None:
                 self._free_names.add(name.id)
@@ -314,7 +314,7 @@ class LineReader:
             self._refuse(value, f"a step is a whole call. Take a part of its result where it is used: {name}[0]")
         if isinstance(value, _COMPREHENSIONS):
             self._refuse(value, f"a fan-out is a list. Write {name} = [function(x) for x in xs]")
-        for used in _free_names(value):
+        for used in free_names(value):
             if self._kinds.get(used.id, "value") != "value":
                 reason = _NO_VALUE.format(name=used.id)
                 self._refuse(value, f"{reason}. Write a function for this: {name} = function({used.id})")
@@ -329,26 +329,26 @@ def _compiled(expression: ast.expr) -> CodeType:
     return compile(whole, FILENAME, "eval", dont_inherit=True)
 
 
-def _free_names(node: ast.AST, bound: frozenset[str] = frozenset()) -> Iterator[ast.Name]:
+def free_names(node: ast.AST, bound: frozenset[str] = frozenset()) -> Iterator[ast.Name]:
     """The names that an expression takes from outside itself."""
     if isinstance(node, ast.Name):
         if isinstance(node.ctx, ast.Load) and node.id not in bound:
             yield node
     elif isinstance(node, ast.Lambda):
-        yield from _free_names(node.args, bound)  # default values, which are outside
+        yield from free_names(node.args, bound)  # default values, which are outside
         args = node.args
         parameters = [*args.posonlyargs, *args.args, *args.kwonlyargs, args.vararg, args.kwarg]
-        yield from _free_names(node.body, bound.union(p.arg for p in parameters if p))
+        yield from free_names(node.body, bound.union(p.arg for p in parameters if p))
     elif isinstance(node, _COMPREHENSIONS):
         first = node.generators[0].iter  # outside too
-        yield from _free_names(first, bound)
+        yield from free_names(first, bound)
         targets = (name for g in node.generators for name in ast.walk(g.target) if isinstance(name, ast.Name))
         inner = bound.union(name.id for name in targets if isinstance(name.ctx, ast.Store))
         for child in ast.iter_child_nodes(node):
             parts = ast.iter_child_nodes(child) if isinstance(child, ast.comprehension) else [child]
             for part in parts:
                 if part is not first:
-                    yield from _free_names(part, inner)
+                    yield from free_names(part, inner)
     else:
         for child in ast.iter_child_nodes(node):
-            yield from _free_names(child, bound)
+            yield from free_names(child, bound)

@@ -83,7 +83,7 @@ class Source:
             return self.error(node, message)
         return self.error_at(*self._characters(line, start, end_line, end), message)
 
-    def segment(self, node: ast.expr) -> str:
+    def segment(self, node: ast.stmt | ast.expr) -> str:
         """The text of a part, on one line."""
         return " ".join((ast.get_source_segment(self.text, node) or "...").split())
 

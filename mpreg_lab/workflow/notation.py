@@ -22,12 +22,23 @@ from mpreg_lab.errors import InvalidStepError, NotationError
 from mpreg_lab.types import FunctionName, StepName
 
 from ._notation_lines import Kind, Line, LineReader
+from ._notation_nested import Nested, nested_calls
 from ._notation_source import FILENAME, Source, format_error
 from ._notation_writer import to_notation
 from .model import Group, Ref, Step, Workflow
 from .plan import did_you_mean
 
-__all__ = ["MAX_FAN_OUT", "Draft", "Evaluate", "Script", "format_error", "parse", "parse_workflow", "to_notation"]
+__all__ = [
+    "MAX_FAN_OUT",
+    "Draft",
+    "Evaluate",
+    "Nested",
+    "Script",
+    "format_error",
+    "parse",
+    "parse_workflow",
+    "to_notation",
+]
 
 MAX_FAN_OUT = 100_000
 """How many steps one fan-out may have: an endless iterable is an error, not an endless wait."""
@@ -102,6 +113,11 @@ class Draft:
             tuple(groups[name] for name in self.names if name in groups),
         )
         return Script(workflow, {step.name: self.names[name] for name, made in steps.items() for step in made})
+
+    def nested(self) -> Iterator[Nested]:
+        """The calls inside arguments, in the order of the lines: they run in the notebook."""
+        for line in sorted(self._lines, key=lambda line: line.statement.lineno):
+            yield from nested_calls(self._source, line.statement, self.names, _reads)
 
     def __repr__(self) -> str:
         return f"Draft({', '.join(self.names)})"
@@ -230,6 +246,14 @@ def parse(text: str) -> Draft:
         raise source.syntax_error(exc) from exc
     except (RecursionError, MemoryError) as exc:
         raise source.too_deep() from exc
+
+
+def _reads(text: str) -> bool:
+    try:
+        parse(text)
+    except NotationError:
+        return False
+    return True
 
 
 def parse_workflow(text: str, namespace: Mapping[str, object]) -> Script:

@@ -48,6 +48,22 @@ def test_a_cell_runs_on_the_newest_cluster_and_gives_the_run(shell: InteractiveS
     assert result.results == {"b": [20, 22]}
 
 
+def test_a_function_of_the_cluster_that_ran_in_the_notebook_is_told_of_once(shell: InteractiveShell):
+    run(shell, "%mpreg start 1")
+    run(shell, "@cluster.function\ndef double(x): return 2 * x\ndef here(x): return x")
+    cell = "a = echos(double(3), here(1))\nb = echo(double(4))\nc = echo(lambda: double(1))"
+
+    said = printed(shell, f"%%mpreg_workflow\n{cell}")
+
+    assert said.splitlines()[0] == (
+        "line 2: double(3) ran here, in the notebook. To have the cluster run it: "
+        "double_1 = double(3) and a = echos(double_1, here(1))"
+    )
+    assert said.count("ran here") == 1
+    assert "ran here" not in printed(shell, f"%%mpreg_workflow\n{cell};")
+    assert "ran here" not in printed(shell, "%%mpreg_workflow\nd = double(3)\na = echos(d, here(1))")
+
+
 def test_out_names_the_run_and_the_cluster_can_be_named(shell: InteractiveShell):
     run(shell, "held = %mpreg start one two --name first")
     run(shell, "%mpreg start 1 --name second")

@@ -799,3 +799,27 @@ def test_what_the_notation_has_no_words_for_is_refused(made, message):
         to_notation(made)
 
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        ("x = f(g(1))", [("g_1 = g(1)", "x = f(g_1)")]),
+        ("x = f(a.g(1), k=[h()]) @ 'r' | retry(2)",
+         [("g_1 = a.g(1)", "x = f(g_1, k=[h()]) @ 'r' | retry(2)"),
+          ("h_1 = h()", "x = f(a.g(1), k=[h_1]) @ 'r' | retry(2)")]),
+        ("g_1 = f()\nx = f(\n  fg(1),\n  g(1))",
+         [("fg_1 = fg(1)", "x = f( fg_1, g(1))"), ("g_2 = g(1)", "x = f( fg(1), g_2)")]),
+        ("x = f(g(1) + 1)", [("g_1 = g(1)",)]),
+        ("x = [f(g(c, h())) for c in cs if c]",
+         [("g_1 = [g(c, h()) for c in cs if c]",), ("h_1 = h()",)]),
+        ("x = [f(c, g(1)) for c in cs]", [("g_1 = g(1)", "x = [f(c, g_1) for c in cs]")]),
+        ("x = f(lambda g: g(1), lambda: g(1), [g(1) for g in gs]) @ r() | on(n())", []),
+    ],
+)  # fmt: skip
+def test_calls_inside_arguments_are_known_and_how_they_become_steps(text, advice):
+    draft = parse(text)
+
+    assert [nested.advice for nested in draft.nested()] == advice
+    for lines in advice:
+        parse("\n".join(lines))
