@@ -359,13 +359,13 @@ CELLS: dict[str, tuple[str, str]] = {
         """,
     ),
     "a step that takes too long": (
-        "a = hang() | timeout(0.05)",
+        "a = hang() | timeout(0.5)",
         """
         Run(1 step: 1 failed)
         StepTimeoutError in step a on node work
-          line 2: a = hang() | timeout(0.05)
+          line 2: a = hang() | timeout(0.5)
 
-        StepTimeoutError: step 'a' (hang) on node 'work' took longer than 0.05 s; it was running
+        StepTimeoutError: step 'a' (hang) on node 'work' took longer than 0.5 s; it was running
 
         No step had succeeded before.
         """,
@@ -374,10 +374,10 @@ CELLS: dict[str, tuple[str, str]] = {
 
 LINES: dict[str, tuple[str, str]] = {
     "a run that takes too long": (
-        "%%mpreg_workflow --timeout 0.05\na = echo(1)\nb = hang()",
+        "%%mpreg_workflow --timeout 0.5\na = echo(1)\nb = hang()",
         """
         Run(2 steps: 1 done, 1 cancelled)
-        RunTimeoutError: the run took longer than 0.05 s. Under way: b
+        RunTimeoutError: the run took longer than 0.5 s. Under way: b
 
         What succeeded is kept in the run: a
         """,

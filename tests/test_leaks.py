@@ -21,7 +21,7 @@ from mpreg_lab.errors import MpregError
 from mpreg_lab.transport import memory
 from mpreg_lab.workflow.model import Ref, Step, Workflow
 
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 
 
 def open_files() -> list[str]:

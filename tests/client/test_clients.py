@@ -22,7 +22,7 @@ from mpreg_lab.errors import (
 from mpreg_lab.workflow.model import Ref, Step, Workflow
 from tests.cluster.ledger import Hanging
 
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 
 
 class TotalError(Exception):

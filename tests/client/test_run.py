@@ -248,7 +248,7 @@ def test_who_waits_in_another_thread_is_woken():
     waiting = threading.Thread(target=run.join)
     waiting.start()
     run.finish(done())
-    waiting.join(10)
+    waiting.join(30)
 
     assert not waiting.is_alive()
 

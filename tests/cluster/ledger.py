@@ -11,7 +11,7 @@ from pathlib import Path
 
 __all__ = ["PATIENCE_S", "Hanging", "Ledger", "first_hangs", "until"]
 
-PATIENCE_S = 20.0
+PATIENCE_S = 30.0
 
 
 class Ledger:

@@ -47,7 +47,7 @@ def open_cluster(request: pytest.FixtureRequest) -> Iterator[LocalCluster]:
 
 def ask(websocket: Any, frame: str | bytes) -> Any:
     websocket.send(frame)
-    return json.loads(websocket.recv(timeout=10))
+    return json.loads(websocket.recv(timeout=30))
 
 
 def test_a_guest_may_run_workflows_in_json(open_cluster):
@@ -57,7 +57,7 @@ def test_a_guest_may_run_workflows_in_json(open_cluster):
         )
         done = ask(websocket, frame)
         while done["kind"] == "update":
-            done = json.loads(websocket.recv(timeout=10))
+            done = json.loads(websocket.recv(timeout=30))
     assert done == {"kind": "done", "u": "1", "results": {"s": "hi"}}
 
 
@@ -143,7 +143,7 @@ def test_a_pickle_is_loaded_from_who_shows_the_token_and_from_nobody_else(way, t
 
         with signed_in(cluster) as websocket:
             websocket.send(frame)
-            assert isinstance(codec.decode(websocket.recv(timeout=10)), Refused)
+            assert isinstance(codec.decode(websocket.recv(timeout=30)), Refused)
     assert sung.exists()
 
 

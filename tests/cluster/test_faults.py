@@ -20,7 +20,7 @@ from mpreg_lab.testing.faults import random_script
 from mpreg_lab.types import StepName
 from tests.cluster.launching import WAYS, launched
 
-PATIENCE_S = 20.0
+PATIENCE_S = 30.0
 STEP = StepName("s")
 NODES: dict[str, list[str]] = {"a": [], "b": ["w"], "c": ["x"]}
 

@@ -47,7 +47,7 @@ def wait_in(path: Path) -> Callable[[str], str]:
 def until(condition: Callable[[], bool]) -> None:
     """Wait for what happens on another thread or in another process."""
     waiting = threading.Event()
-    for _ in range(1000):
+    for _ in range(3000):
         if condition():
             return
         waiting.wait(0.01)

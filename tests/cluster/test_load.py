@@ -40,7 +40,7 @@ class Gate:
 
     def wait(self) -> str:
         self.begun.set()
-        assert self.open.wait(10)
+        assert self.open.wait(30)
         return "waited"
 
 

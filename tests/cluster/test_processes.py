@@ -32,7 +32,7 @@ from mpreg_lab.errors import (
 from mpreg_lab.protocol.messages import Member
 from mpreg_lab.types import NodeName
 
-GONE_S = 10.0  # how long a test waits for what takes milliseconds
+GONE_S = 30.0  # how long a test waits for what takes milliseconds
 ROOT = Path(__file__).parents[2]
 
 

@@ -166,7 +166,7 @@ def test_the_first_answer_wins_and_a_late_one_is_dropped(shared, ledger):
 
     shared.register(work_and_tell, name="work", resources="w")
     before = late(shared)
-    run = shared.submit(Workflow([Step("s", "work", timeout_s=0.2, retries=1), Step("t", "echo", (Ref("s"),))]))
+    run = shared.submit(Workflow([Step("s", "work", timeout_s=1.0, retries=1), Step("t", "echo", (Ref("s"),))]))
     run.wait(PATIENCE_S)
     ledger.gate.touch()
     assert over.wait(PATIENCE_S)
@@ -202,7 +202,7 @@ def test_an_async_step_ends_at_its_deadline(shared, ledger):
     shared.register(hang, resources="w")
 
     with pytest.raises(StepTimeoutError):
-        shared.run(one("hang", timeout_s=0.1))
+        shared.run(one("hang", timeout_s=1.0))
     assert stopped.wait(PATIENCE_S)
     assert ledger.starts == 1
 
@@ -212,7 +212,7 @@ def test_a_run_that_is_over_time_starts_nothing_more(shared, ledger):
 
     workflow = Workflow([Step("s", "work", retries=5), Step("t", "echo", (Ref("s"),))])
     with pytest.raises(RunTimeoutError):
-        shared.run(workflow, timeout=0.2)
+        shared.run(workflow, timeout=1.0)
     ledger.gate.touch()
 
     assert shared.run(one("work"))["s"] == 2

@@ -36,7 +36,7 @@ def test_what_a_step_prints_goes_to_the_step():
 
 
 def test_steps_in_threads_do_not_mix():
-    both = threading.Barrier(2, timeout=5)
+    both = threading.Barrier(2, timeout=30)
     texts = {}
 
     def work(name: str) -> None:

@@ -54,7 +54,7 @@ class Bench:
         """The next outcomes that are ends."""
         found: list[Any] = []
         while len(found) < count:
-            outcome = await asyncio.wait_for(self.reports.get(), 10)
+            outcome = await asyncio.wait_for(self.reports.get(), 30)
             if not isinstance(outcome, CallStarted):
                 found.append(outcome)
         return found
@@ -113,7 +113,7 @@ async def test_an_async_function_runs_on_the_loop(bench):
 
 
 async def test_as_many_sync_functions_run_at_once_as_there_are_slots(bench):
-    both = threading.Barrier(2, timeout=5)
+    both = threading.Barrier(2, timeout=30)
     inside, most = [0], [0]
 
     def meet() -> str:
@@ -319,7 +319,7 @@ async def test_a_call_under_way_is_told_and_an_async_one_is_cancelled(bench):
             told.append("cancelled")
 
     bench.submit(bench.call(hang), bench.call(add, 1, 1))
-    started = await asyncio.wait_for(bench.reports.get(), 10)
+    started = await asyncio.wait_for(bench.reports.get(), 30)
     bench.executor.cancel(RUN, frozenset({0, 1}))
     await bench.idle()
 
@@ -348,7 +348,7 @@ async def test_the_result_of_a_cancelled_thread_is_dropped_and_its_lane_ends(ben
 
     def wait() -> None:
         begun.set()
-        go.wait(5)
+        go.wait(30)
 
     bench.submit(bench.call(wait), bench.call(after.append, 1))
     await asyncio.to_thread(begun.wait, 5)
@@ -361,12 +361,12 @@ async def test_the_result_of_a_cancelled_thread_is_dropped_and_its_lane_ends(ben
 
 
 async def test_calls_that_wait_for_a_slot_can_be_cancelled(bench):
-    begun, go = threading.Barrier(3, timeout=5), threading.Event()
+    begun, go = threading.Barrier(3, timeout=30), threading.Event()
     after: list[int] = []
 
     def wait() -> None:
         begun.wait()
-        go.wait(5)
+        go.wait(30)
 
     bench.submit(bench.call(wait))
     bench.submit(bench.call(wait))
@@ -404,7 +404,7 @@ async def test_after_stop_nothing_starts_and_nothing_is_reported(bench):
 
     def wait() -> None:
         begun.set()
-        go.wait(5)
+        go.wait(30)
         over.set()
 
     bench.submit(bench.call(wait), bench.call(after.append, 1))

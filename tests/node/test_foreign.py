@@ -159,7 +159,7 @@ async def test_hello_of_another_cluster_is_refused_before_anything_is_registered
 
         assert reply["error"]["code"] == 1005
         assert names(node) == ["ours"]
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await theirs._dialled[0].wait_closed()
         assert theirs.frames == []
 

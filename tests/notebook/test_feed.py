@@ -20,15 +20,15 @@ class Screen:
 def test_a_step_is_shown_while_it_runs_and_the_end_with_its_results():
     screen, go = Screen(), threading.Event()
     with LocalCluster(1) as cluster:
-        cluster.register(lambda: go.wait(10), name="wait")
+        cluster.register(lambda: go.wait(30), name="wait")
         run = cluster.submit(Workflow([Step("a", "wait"), Step("b", "echo", args=(Ref("a"),))]))
         feed = Feed(run, screen)
 
-        assert screen.running.wait(10)
+        assert screen.running.wait(30)
         go.set()
-        run.wait(10)
+        run.wait(30)
 
-        assert feed.wait(10)
+        assert feed.wait(30)
     record, results = screen.shown[-1]
     assert record.status is RunStatus.DONE
     assert results == {"b": True}
@@ -38,13 +38,13 @@ def test_a_step_is_shown_while_it_runs_and_the_end_with_its_results():
 def test_what_was_shown_does_not_change_afterwards():
     screen, go = Screen(), threading.Event()
     with LocalCluster(1) as cluster:
-        cluster.register(lambda: go.wait(10), name="wait")
+        cluster.register(lambda: go.wait(30), name="wait")
         run = cluster.submit(Workflow([Step("a", "wait")]))
         feed = Feed(run, screen)
-        assert screen.running.wait(10)
+        assert screen.running.wait(30)
         go.set()
-        run.wait(10)
-        assert feed.wait(10)
+        run.wait(30)
+        assert feed.wait(30)
 
     states = [record.steps["a"].status for record, _ in screen.shown]  # type: ignore[index]
 
@@ -57,6 +57,6 @@ def test_a_run_that_ended_before_the_feed_began_is_shown_once():
     with LocalCluster(1) as cluster:
         run = cluster.run(Workflow([Step("a", "echo", args=(1,))]))
 
-        assert Feed(run, screen).wait(10)
+        assert Feed(run, screen).wait(30)
 
     assert [results for _, results in screen.shown] == [{"a": 1}]

@@ -37,7 +37,7 @@ def test_the_result_of_an_inner_step_comes_from_its_node(cluster: LocalCluster):
     steps = [Step("rows", "echo", ([1, 2, 3],)), Step("sum", "total", (Ref("rows"),))]
     run = cluster.run(Workflow(steps))
     live = LiveRun(run)
-    assert live.wait(10)
+    assert live.wait(30)
 
     answer = ask(live, "result", 0)
 
@@ -47,7 +47,7 @@ def test_the_result_of_an_inner_step_comes_from_its_node(cluster: LocalCluster):
 
 def test_a_step_that_has_no_result_yet_says_so(cluster: LocalCluster):
     go = threading.Event()
-    cluster.register(lambda: go.wait(10), name="wait")
+    cluster.register(lambda: go.wait(30), name="wait")
     run = cluster.submit(Workflow([Step("a", "wait")]))
     live = LiveRun(run)
 
@@ -55,8 +55,8 @@ def test_a_step_that_has_no_result_yet_says_so(cluster: LocalCluster):
 
     assert answer["error"].startswith("StepNotFinishedError: step 'a' is ")
     go.set()
-    run.wait(10)
-    assert live.wait(10)
+    run.wait(30)
+    assert live.wait(30)
 
 
 def test_a_run_from_a_step_on_takes_the_place_of_the_first(cluster: LocalCluster):
@@ -71,10 +71,10 @@ def test_a_run_from_a_step_on_takes_the_place_of_the_first(cluster: LocalCluster
     first = cluster.run(Workflow(steps))
     named: list[Run] = []
     live = LiveRun(first, "run", named.append)
-    assert live.wait(10)
+    assert live.wait(30)
 
     assert ask(live, "rerun", 1) == {"kind": "answer", "id": 7}
-    assert live.wait(10)
+    assert live.wait(30)
 
     assert calls == ["one", "two", "two"]
     assert live.view.state["steps"]["status"] == ["reused", "done"]
@@ -93,18 +93,18 @@ def test_cancel_stops_the_run_that_is_shown(cluster: LocalCluster):
 
     live.view._handle(live.view, {"kind": "cancel"}, [])
 
-    assert run.join(10)
-    assert live.wait(10)
+    assert run.join(30)
+    assert live.wait(30)
     assert live.view.state["headline"] == "1 step: 1 cancelled"
 
 
 def test_running_again_what_goes_on_is_refused_in_words(cluster: LocalCluster):
     go = threading.Event()
-    cluster.register(lambda: go.wait(10), name="wait")
+    cluster.register(lambda: go.wait(30), name="wait")
     run = cluster.submit(Workflow([Step("a", "wait")]))
     live = LiveRun(run)
 
     assert "RunNotFinishedError: the run goes on" in ask(live, "rerun", 0)["error"]
     go.set()
-    run.wait(10)
-    assert live.wait(10)
+    run.wait(30)
+    assert live.wait(30)

@@ -12,7 +12,7 @@ from jupyter_client.manager import KernelManager
 
 pytestmark = [pytest.mark.slow]
 
-WAIT_S = 20
+WAIT_S = 30
 
 Message = dict[str, Any]
 

@@ -67,7 +67,7 @@ async def test_starts_can_be_waited_for(recorder: Recorder):
     thread = threading.Thread(target=lambda: [f(1), f(2)])
     thread.start()
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         assert [call.args for call in await waiting] == [(1,), (2,)]
     thread.join()
     assert len(recorder.wait("f")) == 2

@@ -101,7 +101,7 @@ def answers(view: RunView, *questions: dict[str, Any]) -> list[dict[str, Any]]:
     view.send = lambda content, buffers=None: heard.put(content)
     for number, question in enumerate(questions):
         view._handle(view, {"kind": "ask", "id": number, **question}, [])
-    return sorted((heard.get(timeout=10) for _ in questions), key=lambda answer: answer["id"])
+    return sorted((heard.get(timeout=30) for _ in questions), key=lambda answer: answer["id"])
 
 
 def test_a_result_is_fetched_when_the_page_asks_and_stands_in_no_trait():
@@ -133,16 +133,16 @@ def test_what_goes_wrong_is_the_answer():
 
 def test_a_slow_fetch_does_not_hold_up_other_questions():
     view, go = RunView(runs.failed()), threading.Event()
-    view.fetch_with(lambda step: go.wait(10))
+    view.fetch_with(lambda step: go.wait(30))
     heard: SimpleQueue[dict[str, Any]] = SimpleQueue()
     view.send = lambda content, buffers=None: heard.put(content)
 
     view._handle(view, {"kind": "ask", "id": 1, "what": "result", "step": 0}, [])
     view._handle(view, {"kind": "ask", "id": 2, "what": "printed", "step": 1}, [])
 
-    assert heard.get(timeout=10) == {"kind": "answer", "id": 2, "printed": "row 17\n"}
+    assert heard.get(timeout=30) == {"kind": "answer", "id": 2, "printed": "row 17\n"}
     go.set()
-    assert heard.get(timeout=10)["id"] == 1
+    assert heard.get(timeout=30)["id"] == 1
 
 
 def test_all_of_a_long_output_and_traceback_can_be_asked_for():
