@@ -20,10 +20,7 @@ class Ports(LocalPortCache):
 
     def find_available_port(self, ip: str) -> int:
         """One of them."""
-        while (port := free_port()) in self.currently_used_ports:
-            pass
-        self.currently_used_ports.add(port)
-        return port
+        return free_port()
 
 
 # From now on that of the base class, too: a singleton of traitlets.
