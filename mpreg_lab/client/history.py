@@ -61,7 +61,7 @@ class Runs(Sequence[SavedRun]):
         try:
             return kept[index].run()
         except IndexError:
-            told = f"there are {len(kept)}" if kept else "nothing has run yet"
+            told = f"there {'is' if len(kept) == 1 else 'are'} {len(kept)}" if kept else "nothing has run yet"
             raise IndexError(f"there is no run {index}: {told}") from None
 
     def __len__(self) -> int:

@@ -47,6 +47,10 @@ UNCOVERED = """
     return corners.every(([x, y]) => box.contains(document.elementFromPoint(x, y)));
   }
 """
+CLIPPED = """
+  (link) => link.scrollWidth > link.clientWidth
+    && link.getBoundingClientRect().right <= link.closest('td').getBoundingClientRect().right
+"""
 
 
 def view_of(lab: Lab, cell: int) -> Locator:
@@ -191,7 +195,7 @@ def test_a_run_that_went_with_its_kernel_says_so_and_stands_still(lab: Lab):
     expect(view.locator(".mpreg-headline")).to_contain_text("7 of 8 done, 1 running")
 
     # The panel leaves room for what is opened, and so do the tools of the graph.
-    for name in ("scores[5]", "last"):
+    for name in ("last", "scores[5]"):
         box(view, name).click()
         expect(view.locator(".mpreg-panel-title")).to_have_text(name)
         assert box(view, name).evaluate(UNCOVERED)
@@ -206,6 +210,28 @@ def test_a_run_that_went_with_its_kernel_says_so_and_stands_still(lab: Lab):
     box(view, "rows").click()
     expect(view.get_by_role("button", name="Show", exact=True)).to_be_disabled()
     lab.screenshot("live_restarted", view)
+
+
+def test_long_names_and_what_was_there_before_the_run_fit(lab: Lab):
+    name = "n" * 120
+    long = f"%%mpreg_workflow -o run\nrows = load(5)\n{name} = echo(rows)"
+    lab.open("long.ipynb", notebook_of([SETUP, "cluster.faults.delay('store', 'work', 0.001)", long]))
+    assert lab.run_all()
+    view = view_of(lab, 2)
+    expect(view.locator(".mpreg-headline")).to_contain_text("2 done")
+
+    view.get_by_role("tab", name="Events").click()
+    expect(view.get_by_role("tabpanel")).to_contain_text(re.compile(r"-\d{1,3}(\.\d+)? (µs|ms|s|min)"))
+    for tab in ("Steps", "Events"):
+        view.get_by_role("tab", name=tab).click()
+        link = view.get_by_role("tabpanel").get_by_role("button", name=name).first
+        assert link.evaluate(CLIPPED)
+    lab.screenshot("live_long_names", view)
+    view.get_by_role("tab", name="Results").click()
+    copy = view.get_by_role("tabpanel").get_by_role("button", name="Copy").first
+    assert copy.evaluate(
+        "(b) => b.getBoundingClientRect().right <= b.closest('.mpreg-host').getBoundingClientRect().right"
+    )
 
 
 def test_a_thousand_steps(lab: Lab):

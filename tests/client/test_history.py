@@ -111,7 +111,7 @@ def test_an_index_beyond_the_end_says_how_many_there_are(client: Client):
     with pytest.raises(IndexError, match="there is no run -1: nothing has run yet"):
         client.runs[-1]
     client.run(pipeline())
-    with pytest.raises(IndexError, match="there is no run 5: there are 1"):
+    with pytest.raises(IndexError, match="there is no run 5: there is 1"):
         client.runs[5]
 
 

@@ -23,7 +23,9 @@ def counted(n: int, noun: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Three digits and a unit: `840 µs`, `12.4 ms`, `1.24 s`, `2 min 5 s`, `1 h 2 min`."""
+    """Three digits and a unit: `840 µs`, `12.4 ms`, `1.24 s`, `2 min 5 s`, `1 h 2 min`; what was before has a minus."""
+    if seconds < 0:
+        return f"-{duration(-seconds)}"
     if seconds < 0.9995e-3:
         return f"{seconds * 1e6:.0f} µs"
     if seconds < 0.9995:

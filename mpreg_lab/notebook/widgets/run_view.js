@@ -20,6 +20,7 @@ const NARROW = 620; // px, as in the style sheet: the panel of a step covers the
 // The same words as view/format.py.
 function duration(seconds) {
   const three = (x) => (x < 9.995 ? x.toFixed(2) : x < 99.95 ? x.toFixed(1) : x.toFixed(0));
+  if (seconds < 0) return `-${duration(-seconds)}`;
   if (seconds < 0.9995e-3) return `${(seconds * 1e6).toFixed(0)} µs`;
   if (seconds < 0.9995) return `${three(seconds * 1e3)} ms`;
   if (seconds < 59.95) return `${three(seconds)} s`;
@@ -328,11 +329,12 @@ class GraphTab {
     this.uncover(index);
   }
 
-  // Beneath the tools a box could be neither read nor clicked.
+  // Beneath the tools and what is said beside them a box could be neither read nor clicked.
   uncover(index) {
-    const [box, tools] = [this.nodes[index].group, this.toolbar].map((part) => part.getBoundingClientRect());
-    const under = box.bottom + 6 - tools.top;
-    if (under <= 0 || box.right < tools.left || box.left > tools.right) return;
+    const [box, ...covers] = [this.nodes[index].group, this.toolbar, this.strip, this.note].map((part) => part.getBoundingClientRect());
+    const over = covers.filter(({ height, left, right }) => height && box.right > left && box.left < right);
+    const under = box.bottom + 6 - Math.min(...over.map(({ top }) => top));
+    if (!(under > 0)) return;
     const { scrollHeight, clientHeight, scrollTop } = this.pane;
     const missing = Math.max(0, under - (scrollHeight - clientHeight - scrollTop));
     this.svg.style.marginBottom = `${parseFloat(getComputedStyle(this.svg).marginBottom) + missing}px`;
@@ -1057,7 +1059,7 @@ class Panel {
     const button = fold && element("button", { class: "mpreg-ask", type: "button", onclick: () => run.fold([fold.name], !fold.closed) }, fold.closed ? "Unfold" : "Fold");
     const rows = () => states.map((status, n) => element("div", { class: "mpreg-member" }, mark(run, status), this.link(steps[n])));
     return [
-      ["words", [run.words(steps), fold?.closed], () => element("div", { class: "mpreg-muted" }, run.words(steps), button)],
+      ["words", [run.words(steps), fold?.closed], () => element("div", { class: "mpreg-muted mpreg-words" }, run.words(steps), button)],
       ["members", states, () => element("div", {}, ...rows())],
     ];
   }

@@ -8,6 +8,8 @@ from mpreg_lab.notebook.view.format import clip, counted, duration, line, plain
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
+        (-1.24, "-1.24 s"),
+        (-0.00084, "-840 µs"),
         (0, "0 µs"),
         (0.00084, "840 µs"),
         (0.0009996, "1.00 ms"),
