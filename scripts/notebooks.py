@@ -51,6 +51,9 @@ NOT_COMPARED = "nbval-ignore-output"
 
 REASON = re.compile(r"^# .*\bdiffers?\b", re.MULTILINE)
 
+LONGEST_LINE = 100
+"""Characters of code that JupyterLab shows beside its list of files on a small screen (1280 by 800)."""
+
 CELL_TIMEOUT_S = 120
 ADDRESS = re.compile(r"\bat 0x[0-9a-fA-F]{6,}")
 
@@ -78,6 +81,8 @@ def problems(notebook: NotebookNode) -> Iterator[str]:
             tags = cell.metadata.get("tags", [])
             if NOT_COMPARED in tags and not REASON.search(cell.source):
                 yield f"cell {number} is tagged '{NOT_COMPARED}'; say why: '# Times differ from run to run.'"
+            if long := next((line for line in cell.source.split("\n") if len(line) > LONGEST_LINE), None):
+                yield f"cell {number} has a line that a small screen cuts off, over {LONGEST_LINE} characters: {long!r}"
             yield from (f"cell {number} {problem}" for output in cell.outputs for problem in _problems(output, tags))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import difflib
+import itertools
 from collections.abc import Iterator, Mapping
 from types import CodeType
 from typing import Literal, NoReturn
@@ -118,6 +119,8 @@ class LineReader:
             self._refuse(value, "expected one list. Write [function(x, y) for y in ys for x in xs]")
         if not isinstance(call, ast.Call):
             self._refuse_value(value)
+        if resource := _unquoted(followers[::-1]):
+            self._refuse(value, f"the name of a resource is a string. Write @ {resource}")
         if any(not isinstance(op, (ast.MatMult, ast.BitOr)) for op, _ in followers):
             self._refuse(value, "only @ and | can follow the call. Put what has another operator in parentheses")
         return call, followers[::-1]
@@ -322,6 +325,14 @@ class LineReader:
 
     def _refuse(self, node: ast.expr, message: str) -> NoReturn:
         raise self._source.error(node, message, step=self._name)
+
+
+def _unquoted(followers: list[tuple[ast.operator, ast.expr]]) -> str | None:
+    """The resource as a string if its quotation marks are missing: to Python, `@ csv-parser` is a difference."""
+    found = list(itertools.takewhile(lambda follower: not isinstance(follower[0], ast.BitOr), followers))
+    names = [right.id for _, right in found if isinstance(right, ast.Name)]
+    differs = [type(op) for op, _ in found] == [ast.MatMult, *[ast.Sub] * (len(found) - 1)]
+    return f'"{"-".join(names)}"' if differs and len(names) == len(found) > 1 else None
 
 
 def _compiled(expression: ast.expr) -> CodeType:

@@ -22,7 +22,7 @@ NOT_NEEDED = {
         "More than one machine: Dask",
     ),
     "07": ("1. A data pipeline", "2. Three models, one answer"),
-    "10": ("Where did the time go?", "Load", "Against a floor", "To look at elsewhere"),
+    "10": ("Where did the time go?", "Against a floor", "To look at elsewhere"),
 }
 """Sections that the exercises can do without, and that take their time. Nbval runs them."""
 

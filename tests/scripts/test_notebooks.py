@@ -109,11 +109,16 @@ def test_what_is_no_notebook_is_refused():
         (code("x", tags=["nbval-ignore-output"]), [IGNORED]),
         (code("print('they differ')", tags=["nbval-ignore-output"]), [IGNORED]),
         (code("# The load of this machine differs from run to run.\nx", tags=["nbval-ignore-output"]), []),
+        (
+            code(f"x = 1\n{'y' * 101}"),
+            [f"cell 1 has a line that a small screen cuts off, over 100 characters: {'y' * 101!r}"],
+        ),
+        (code("y" * 100), []),
         (code("x", stream("fine")), []),
         (new_markdown_cell("at 0x7f00aa11"), []),
     ],
 )
-def test_outputs_that_do_not_belong_in_a_tutorial_are_named(cell: Any, expected: list[str]):
+def test_what_does_not_belong_in_a_tutorial_is_named(cell: Any, expected: list[str]):
     assert list(problems(new_notebook(cells=[cell]))) == expected
 
 
