@@ -24,6 +24,7 @@ from mpreg_lab.workflow.record import RunRecord
 from .cell_errors import plainly, told
 from .clusters import any_cluster, members
 from .settings import current
+from .view.format import line
 from .view.static_html import run_html
 from .watched import watched
 
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 __all__ = ["WorkflowCell", "Written"]
 
 Cluster = LocalCluster | Client | DaskCluster
+
+_ADVISED = 160
+"""Characters of a line that is advised: it may hold pages of literals."""
 
 
 class Written:
@@ -136,7 +140,7 @@ class WorkflowCell:
                 "notebook, which has no such name. Make it a step of its own:"
             )
             return NotationError(
-                "\n    ".join([message, *call.advice]),
+                "\n    ".join([message, *(line(written, _ADVISED) for written in call.advice)]),
                 line=error.line,
                 column=error.column,
                 end_column=error.end_column,
@@ -152,8 +156,8 @@ class WorkflowCell:
         nested = [call for call in draft.nested() if call.root in self._shell.user_ns]
         first = {call.function: call for call in reversed(_of_cluster(nested, cluster))}
         for call in reversed(first.values()):
-            advice = " and ".join(call.advice)
-            ran = f"line {call.line}: {call.text} ran here, in the notebook"
+            advice = " and ".join(line(written, _ADVISED) for written in call.advice)
+            ran = f"line {call.line}: {line(call.text)} ran here, in the notebook"
             sys.stdout.write(f"{ran}. To have the cluster run it: {advice}\n")
 
     def _evaluate(self, code: CodeType, local: Mapping[str, object]) -> object:

@@ -61,6 +61,7 @@ def test_a_function_of_the_cluster_that_ran_in_the_notebook_is_told_of_once(shel
     )
     assert said.count("ran here") == 1
     assert "ran here" not in printed(shell, f"%%mpreg_workflow\n{cell};")
+    assert len(printed(shell, f"%%mpreg_workflow\na = echo(double({'x' * 9000!r}))").splitlines()[0]) < 500
     assert "ran here" not in printed(shell, "%%mpreg_workflow\nd = double(3)\na = echos(d, here(1))")
 
 
