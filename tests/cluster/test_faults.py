@@ -126,9 +126,9 @@ def test_the_other_side_of_a_partition_is_lost_and_comes_back(cluster):
 
     with pytest.raises(NodeLostError):
         cluster.call("work", 1)
-    cluster.faults.heal()
-
     with Client(cluster.url, token=cluster.token) as client:
+        until(lambda: "b" not in {member.name for member in client.members()})
+        cluster.faults.heal()
         until(lambda: "b" in {member.name for member in client.members()})
     assert cluster.call("work", 2) == "2"
 
