@@ -95,6 +95,9 @@ class Link:
     async def _open(self, open_peer: Callable[[], Awaitable[Peer]]) -> Peer:
         try:
             peer = await open_peer()
+            if peer.closed:
+                # With its answer, or right behind it: nobody had this link for it yet, and nobody will tell it.
+                raise ConnectionLostError("the connection ended as soon as it was open")
         except (MpregError, OSError) as exc:
             self._opening = None
             self._lost(self)

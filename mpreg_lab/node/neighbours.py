@@ -322,7 +322,9 @@ class Neighbours:
         return Hello(_unique(), self._cluster_id, self.itself)
 
     def _accept(self, name: NodeName, peer: Peer) -> None:
-        """Take a connection for the way to that node, unless there is one already."""
+        """Take a connection for the way to that node, unless there is one already, or it has ended meanwhile."""
+        if peer.closed:
+            return
         self._names[peer] = name
         if name not in self._links:
             self._links[name] = Link.accepted(name, peer, self._link_lost)

@@ -149,16 +149,27 @@ class Network:
         Raises:
             ConnectError: If the link is cut.
         """
-        cables = {self.faults(ours, theirs).cable, self.faults(theirs, ours).cable}
-        if Cable.BROKEN in cables:
-            # With a cause: who is told that nobody listens takes the node for dead.
-            raise ConnectError(f"the link from {ours} to {theirs} is cut") from OSError("the network is unreachable")
-        if Cable.DEAD in cables:
+        self._check(ours, theirs)
+        if Cable.DEAD in self._cables(ours, theirs):
             await asyncio.sleep(OPEN_TIMEOUT_S)
             raise ConnectError(f"{theirs} does not answer {ours}: the link is cut") from TimeoutError()
         connection = FaultyConnection(await dial(), self, ours, theirs)
+        try:
+            self._check(ours, theirs)
+        except ConnectError:
+            # Cut while it was opened: healing would not end it, and its greeting would be lost without a trace.
+            connection.abort()
+            raise
         self._connections.add(connection)
         return connection
+
+    def _check(self, ours: str, theirs: str) -> None:
+        if Cable.BROKEN in self._cables(ours, theirs):
+            # With a cause: who is told that nobody listens takes the node for dead.
+            raise ConnectError(f"the link from {ours} to {theirs} is cut") from OSError("the network is unreachable")
+
+    def _cables(self, ours: str, theirs: str) -> set[Cable]:
+        return {self.faults(ours, theirs).cable, self.faults(theirs, ours).cable}
 
 
 class FaultyConnection(Connection):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from mpreg_lab.errors import ConnectError, ConnectionLostError, StepNotFinishedError
 from mpreg_lab.node.gossip import HEARTBEATS
 from mpreg_lab.node.server import Node
-from mpreg_lab.protocol.messages import Announce, Calls, Fetch, Forget, Member, Message
+from mpreg_lab.protocol.messages import Announce, Calls, Fetch, Forget, Member, Message, Welcome
 from mpreg_lab.protocol.payload import Payload
 from mpreg_lab.testing.clock import VirtualClock
 from mpreg_lab.transport.base import Connection
@@ -113,6 +114,22 @@ def breaks_at_each(kind: type[Message]) -> Callable[[Wire, Any], bool]:
     return befalls
 
 
+def ends_with_first(kind: type[Message]) -> Callable[[Wire, Any], bool]:
+    """The first message of a kind is the last of its connection, whose end comes with it."""
+    ended: list[Wire] = []
+
+    def befalls(wire: Wire, message: Any) -> bool:
+        if not isinstance(message, kind) or ended:
+            return False
+        ended.append(wire)
+        wire._inner.send(message)
+        with contextlib.suppress(StopIteration):
+            wire._inner.close().send(None)
+        return True
+
+    return befalls
+
+
 def in_virtual_time(work: Coroutine[Any, Any, None]) -> None:
     VirtualClock().run_coroutine(work)
 
@@ -122,6 +139,18 @@ def test_a_result_is_asked_for_again_when_the_connection_was_lost():
         async with Pair() as pair:
             pair.b._calls.values(RUN)[STEP] = VALUE
             pair.befalls = breaks_at_first(Fetch)
+
+            assert await pair.a.fetch(B, RUN, STEP) == VALUE
+
+    in_virtual_time(scenario())
+
+
+def test_a_connection_that_ends_with_its_greeting_is_no_way_to_a_node():
+    async def scenario() -> None:
+        async with Pair() as pair:
+            pair.b._calls.values(RUN)[STEP] = VALUE
+            faults = breaks_at_first(Fetch), ends_with_first(Welcome)
+            pair.befalls = lambda wire, message: any(befalls(wire, message) for befalls in faults)
 
             assert await pair.a.fetch(B, RUN, STEP) == VALUE
 

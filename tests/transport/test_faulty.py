@@ -214,6 +214,21 @@ async def test_a_broken_cable_ends_connections_and_lets_none_be_opened(link):
         await linked(link.network)
 
 
+async def test_a_connection_whose_cable_breaks_while_it_is_opened_is_none_though_it_is_healed_at_once():
+    network = Network()
+    near, far = MemoryConnection.pair("a", "b")
+
+    async def dial() -> Connection:
+        network.change("a", "b", LinkFaults(cable=Cable.BROKEN))
+        return near
+
+    with pytest.raises(ConnectError, match="from a to b is cut"):
+        await network.dial("a", "b", dial)
+    network.heal()
+    with pytest.raises(ConnectionLostError):
+        await anext(aiter(far))
+
+
 async def test_a_dead_cable_swallows_frames_and_its_connections_end_when_it_is_healed(link):
     link.set(LinkFaults(cable=Cable.DEAD))
     link.near.send(Forget(RunId("1")))
