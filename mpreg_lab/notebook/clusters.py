@@ -12,10 +12,13 @@ from mpreg_lab.protocol.messages import Member
 
 from . import settings
 
-__all__ = ["any_cluster", "local_cluster", "members"]
+__all__ = ["AnyCluster", "any_cluster", "local_cluster", "members"]
+
+AnyCluster = LocalCluster | Client | DaskCluster
+"""Whatever takes workflows from a cell."""
 
 
-def any_cluster(names: Mapping[str, object], wanted: str | None) -> LocalCluster | Client | DaskCluster:
+def any_cluster(names: Mapping[str, object], wanted: str | None) -> AnyCluster:
     """The cluster that a workflow runs on.
 
     Args:
@@ -53,7 +56,7 @@ def local_cluster(names: Mapping[str, object], wanted: str | None) -> LocalClust
     return cluster
 
 
-def members(cluster: LocalCluster | Client | DaskCluster) -> Iterable[Member]:
+def members(cluster: AnyCluster) -> Iterable[Member]:
     """Its nodes; a cluster elsewhere is asked.
 
     Raises:

@@ -11,9 +11,6 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from mpreg_lab.client.run import Run
-from mpreg_lab.client.sync import Client
-from mpreg_lab.cluster.dask import DaskCluster
-from mpreg_lab.cluster.local import LocalCluster
 from mpreg_lab.errors import MpregError, NotationError
 from mpreg_lab.types import StepName
 from mpreg_lab.workflow.model import Workflow
@@ -22,7 +19,7 @@ from mpreg_lab.workflow.plan import levels, validate
 from mpreg_lab.workflow.record import RunRecord
 
 from .cell_errors import plainly, told
-from .clusters import any_cluster, members
+from .clusters import AnyCluster, any_cluster, members
 from .settings import current
 from .view.format import line
 from .view.static_html import run_html
@@ -32,8 +29,6 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
 __all__ = ["WorkflowCell", "Written"]
-
-Cluster = LocalCluster | Client | DaskCluster
 
 _ADVISED = 160
 """Characters of a line that is advised: it may hold pages of literals."""
@@ -130,7 +125,7 @@ class WorkflowCell:
         self._lines = dict(script.lines)
         return msgspec.structs.replace(script.workflow, name=name)
 
-    def _advised(self, error: NotationError, draft: Draft, cluster: Cluster) -> NotationError:
+    def _advised(self, error: NotationError, draft: Draft, cluster: AnyCluster) -> NotationError:
         """The same error; if a function of the cluster was called in the notebook, with how to have it run there."""
         missing = error.__cause__.name if isinstance(error.__cause__, NameError) else None
         nested = [call for call in draft.nested() if (call.root, call.line) == (missing, error.line)]
@@ -149,7 +144,7 @@ class WorkflowCell:
             )
         return error
 
-    def _say_what_ran_here(self, draft: Draft, cluster: Cluster) -> None:
+    def _say_what_ran_here(self, draft: Draft, cluster: AnyCluster) -> None:
         """What the notebook has too was called in it, which not everybody expects."""
         if self._silent:
             return
@@ -166,7 +161,7 @@ class WorkflowCell:
         return eval(code, {**names, **local} if local else names)  # noqa: S307
 
 
-def _of_cluster(nested: list[Nested], cluster: Cluster) -> list[Nested]:
+def _of_cluster(nested: list[Nested], cluster: AnyCluster) -> list[Nested]:
     """Those whose function the cluster has; it is asked only if there are any."""
     functions = {info.name for member in members(cluster) for info in member.functions} if nested else set()
     return [call for call in nested if call.function in functions]

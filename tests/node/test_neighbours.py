@@ -89,18 +89,30 @@ class Wire(Connection):
         self._inner.abort()
 
 
-def breaks_at_first(kind: type[Message]) -> Callable[[Wire, Any], bool]:
-    """The first message of a kind breaks its connection."""
-    broken: list[Wire] = []
+def at_first(kind: type[Message], happens: Callable[[Wire, Any], None]) -> Callable[[Wire, Any], bool]:
+    """What befalls the first message of a kind, and no other."""
+    seen: list[Wire] = []
 
     def befalls(wire: Wire, message: Any) -> bool:
-        if not isinstance(message, kind) or broken:
+        if not isinstance(message, kind) or seen:
             return False
-        broken.append(wire)
-        wire.abort()
+        seen.append(wire)
+        happens(wire, message)
         return True
 
     return befalls
+
+
+def breaks(wire: Wire, _: Any) -> None:
+    """The message breaks its connection."""
+    wire.abort()
+
+
+def ends(wire: Wire, message: Any) -> None:
+    """The message is the last of its connection, whose end comes with it."""
+    wire._inner.send(message)
+    with contextlib.suppress(StopIteration):
+        wire._inner.close().send(None)
 
 
 def breaks_at_each(kind: type[Message]) -> Callable[[Wire, Any], bool]:
@@ -114,22 +126,6 @@ def breaks_at_each(kind: type[Message]) -> Callable[[Wire, Any], bool]:
     return befalls
 
 
-def ends_with_first(kind: type[Message]) -> Callable[[Wire, Any], bool]:
-    """The first message of a kind is the last of its connection, whose end comes with it."""
-    ended: list[Wire] = []
-
-    def befalls(wire: Wire, message: Any) -> bool:
-        if not isinstance(message, kind) or ended:
-            return False
-        ended.append(wire)
-        wire._inner.send(message)
-        with contextlib.suppress(StopIteration):
-            wire._inner.close().send(None)
-        return True
-
-    return befalls
-
-
 def in_virtual_time(work: Coroutine[Any, Any, None]) -> None:
     VirtualClock().run_coroutine(work)
 
@@ -138,7 +134,7 @@ def test_a_result_is_asked_for_again_when_the_connection_was_lost():
     async def scenario() -> None:
         async with Pair() as pair:
             pair.b._calls.values(RUN)[STEP] = VALUE
-            pair.befalls = breaks_at_first(Fetch)
+            pair.befalls = at_first(Fetch, breaks)
 
             assert await pair.a.fetch(B, RUN, STEP) == VALUE
 
@@ -149,7 +145,7 @@ def test_a_connection_that_ends_with_its_greeting_is_no_way_to_a_node():
     async def scenario() -> None:
         async with Pair() as pair:
             pair.b._calls.values(RUN)[STEP] = VALUE
-            faults = breaks_at_first(Fetch), ends_with_first(Welcome)
+            faults = at_first(Fetch, breaks), at_first(Welcome, ends)
             pair.befalls = lambda wire, message: any(befalls(wire, message) for befalls in faults)
 
             assert await pair.a.fetch(B, RUN, STEP) == VALUE
